@@ -1,0 +1,119 @@
+package replay
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testdata = "../testdata"
+
+// The simulator answers as the recorded servers did, except for what testdata/mismatches.txt lists; and the list may
+// only shrink.
+func TestSimulatorAnswersAsRecorded(t *testing.T) {
+	list, err := readMismatches(filepath.Join(testdata, "mismatches.txt"))
+	require.NoError(t, err)
+	var (
+		mu       sync.Mutex
+		outcomes = map[string][]outcome{}
+	)
+	t.Run("recordings", func(t *testing.T) {
+		slots := make(chan struct{}, 12)
+		for _, generation := range []string{may, august} {
+			recordings, err := Load(filepath.Join(testdata, "recordings-"+generation+".json.gz"))
+			require.NoError(t, err)
+			for _, r := range recordings {
+				t.Run(generation+"/"+r.Name, func(t *testing.T) {
+					t.Parallel()
+					slots <- struct{}{}
+					defer func() { <-slots }()
+					got := replayed(t, generation, recordings, r, list)
+					mu.Lock()
+					defer mu.Unlock()
+					outcomes[generation] = append(outcomes[generation], got...)
+				})
+			}
+		}
+	})
+	seen := map[string]bool{}
+	for _, generation := range []string{may, august} {
+		summarize(t, generation, outcomes[generation])
+		for _, o := range outcomes[generation] {
+			seen[o.key] = true
+		}
+	}
+	if fullRun(outcomes) {
+		for key := range list.reasons {
+			if !seen[key] {
+				t.Errorf("mismatches.txt lists %s, which is in no recording", key)
+			}
+		}
+	}
+}
+
+// fullRun is false when -run chose some recordings only.
+func fullRun(outcomes map[string][]outcome) bool {
+	for _, generation := range []string{may, august} {
+		if !slices.ContainsFunc(outcomes[generation], func(o outcome) bool { return strings.Contains(o.key, "/006-") }) {
+			return false
+		}
+	}
+	return true
+}
+
+func replayed(t *testing.T, generation string, all []Recording, r Recording, list *mismatches) []outcome {
+	p := &player{
+		session: newSession(t, generation, r), list: list,
+		sockets: map[int]*wire{}, pending: map[int]chan sent{},
+	}
+	p.play(implied(generation, all, r))
+	for _, o := range p.outcomes {
+		reason, listed := list.reasons[o.key]
+		switch {
+		case o.class:
+		case o.err != nil && !listed:
+			t.Errorf("%s: %v", o.key, o.err)
+		case o.err == nil && listed:
+			t.Errorf("%s matches now: take it from mismatches.txt (%s)", o.key, reason)
+		}
+	}
+	return p.outcomes
+}
+
+func summarize(t *testing.T, generation string, outcomes []outcome) {
+	var exchanges, matching, listed, excluded, sockets, socketsMatching, frames, framesMatching int
+	for _, o := range outcomes {
+		switch {
+		case o.class:
+			exchanges++
+			excluded++
+		case o.socket:
+			sockets++
+			frames += o.frames
+			if o.err == nil {
+				socketsMatching++
+				framesMatching += o.frames
+			}
+		default:
+			exchanges++
+			if o.err == nil {
+				matching++
+			} else {
+				listed++
+			}
+		}
+	}
+	fmt.Printf("%s: replayed %d exchanges: %d match, %d listed one by one, %d of classes outside the product\n",
+		generation, exchanges, matching, listed, excluded)
+	fmt.Printf("%s: replayed %d WebSockets with %d messages: %d match with %d messages, %d listed\n",
+		generation, sockets, frames, socketsMatching, framesMatching, sockets-socketsMatching)
+	t.Logf("%s: %d of %d exchanges and %d of %d WebSockets match", generation, matching, exchanges, socketsMatching, sockets)
+}
