@@ -27,20 +27,9 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// UnmarshalJSON decodes a part and keeps what it does not know in Extra.
-func (p *Part) UnmarshalJSON(data []byte) error {
-	type plain Part
-	if err := json.Unmarshal(data, (*plain)(p)); err != nil {
-		return err
-	}
-	p.Extra = unknownMembers(data, partMembers())
-	return nil
-}
-
 var (
 	chatMembers    = sync.OnceValue(func() map[string]bool { return memberNames(reflect.TypeFor[Chat]()) })
 	messageMembers = sync.OnceValue(func() map[string]bool { return memberNames(reflect.TypeFor[Message]()) })
-	partMembers    = sync.OnceValue(func() map[string]bool { return memberNames(reflect.TypeFor[Part]()) })
 )
 
 func memberNames(t reflect.Type) map[string]bool {

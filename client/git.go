@@ -2,9 +2,11 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/google/uuid"
 )
 
@@ -47,7 +49,10 @@ type Repository struct {
 }
 
 // GitWatch is the live state of the working trees of a chat's workspace.
-type GitWatch struct{ s *socket }
+type GitWatch struct {
+	s       *socket
+	pending []GitMessage
+}
 
 // WatchGit is "Watch chat workspace git state via WebSockets". A chat without a workspace, or whose agent is not
 // connected, is an invalid_argument. Nothing is sent before the chat's tools have touched a repository. An agent that
@@ -57,16 +62,48 @@ func (c *Client) WatchGit(ctx context.Context, id uuid.UUID) (*GitWatch, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &GitWatch{s}, nil
+	return &GitWatch{s: s}, nil
 }
 
-// Next waits for the next message. See Stream.Next for how it ends.
+// Next waits for the next message. It ends as Stream.Next does; one caller at a time.
 func (w *GitWatch) Next(ctx context.Context) (GitMessage, error) {
-	return GitMessage{}, errNotYet
+	for len(w.pending) == 0 {
+		frame, err := w.s.next(ctx)
+		if err != nil {
+			return GitMessage{}, err
+		}
+		if err := w.decode(frame); err != nil {
+			return GitMessage{}, err
+		}
+	}
+	message := w.pending[0]
+	w.pending = w.pending[1:]
+	return message, nil
 }
 
-// Refresh asks for a scan now; the server takes one a second.
-func (w *GitWatch) Refresh(ctx context.Context) error { return errNotYet }
+func (w *GitWatch) decode(frame []byte) error {
+	err := eachEvent(frame, func(raw []byte) error {
+		var message GitMessage
+		if err := json.Unmarshal(raw, &message); err != nil {
+			return err
+		}
+		w.pending = append(w.pending, message)
+		return nil
+	}, w.s.envelopeFailed)
+	return w.s.frameError(frame, err)
+}
+
+// Refresh asks for a scan now; the server takes one a second. It is safe beside Next. A ctx that ends while it writes ends
+// the watch.
+func (w *GitWatch) Refresh(ctx context.Context) error {
+	if err := w.s.conn.Write(ctx, websocket.MessageText, []byte(`{"type":"refresh"}`)); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return w.s.closedError(err)
+	}
+	return nil
+}
 
 // Close ends the watch.
 func (w *GitWatch) Close() error { return w.s.Close() }

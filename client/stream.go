@@ -98,9 +98,43 @@ func (c *Client) StreamChat(ctx context.Context, id uuid.UUID, r StreamRequest) 
 	return &Stream{s}, nil
 }
 
-// Next waits for the next frame and returns its events, 1 to 256, in order.
+// Next waits for the next frame and returns its events, 1 to 256, in order. One caller at a time.
+//
+// It reads from a queue that the socket fills by itself, so pings are answered between two calls, too; above 8 MiB unread,
+// reading rests, and a server that gets no pong for 30 s closes. When ctx ends, Next returns its error and the stream stays
+// as it was. When the stream ends, Next returns what came before and then, for ever, a *ClosedError; errors.Is(err, io.EOF)
+// tells an ordinary end.
 func (s *Stream) Next(ctx context.Context) ([]StreamEvent, error) {
-	return nil, errNotYet
+	for {
+		frame, err := s.s.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		events, err := s.decode(frame)
+		if err != nil {
+			return nil, s.s.readError(frame, err)
+		}
+		if len(events) > 0 {
+			return events, nil
+		}
+	}
+}
+
+func (s *Stream) decode(frame []byte) ([]StreamEvent, error) {
+	var events []StreamEvent
+	err := eachEvent(frame, func(raw []byte) error {
+		events = append(events, StreamEvent{})
+		e := &events[len(events)-1]
+		if err := e.UnmarshalJSON(raw); err != nil {
+			// Pass on what there is: the same event would come again after every reconnect.
+			s.s.client.host.options.Logger.Warn("a stream event is not as expected", "type", e.Type, "error", err)
+		}
+		return nil
+	}, func(data []byte) error {
+		events = append(events, StreamEvent{Type: EventError, Error: envelopeError(data), Raw: data})
+		return nil
+	})
+	return events, err
 }
 
 // Close ends the stream.

@@ -46,9 +46,33 @@ func (c *Client) WatchChats(ctx context.Context) (*Watch, error) {
 	return &Watch{s: s}, nil
 }
 
-// Next waits for the next event. See Stream.Next for how it ends.
+// Next waits for the next event. It ends as Stream.Next does; one caller at a time.
 func (w *Watch) Next(ctx context.Context) (WatchEvent, error) {
-	return WatchEvent{}, errNotYet
+	for len(w.pending) == 0 {
+		frame, err := w.s.next(ctx)
+		if err != nil {
+			return WatchEvent{}, err
+		}
+		if err := w.decode(frame); err != nil {
+			return WatchEvent{}, err
+		}
+	}
+	event := w.pending[0]
+	w.pending = w.pending[1:]
+	return event, nil
+}
+
+func (w *Watch) decode(frame []byte) error {
+	err := eachEvent(frame, func(raw []byte) error {
+		event := WatchEvent{Raw: raw}
+		if err := json.Unmarshal(raw, &event); err != nil {
+			// Pass on what there is: an event is a hint to look.
+			w.s.client.host.options.Logger.Warn("a watch event is not as expected", "kind", event.Kind, "error", err)
+		}
+		w.pending = append(w.pending, event)
+		return nil
+	}, w.s.envelopeFailed)
+	return w.s.frameError(frame, err)
 }
 
 // Close ends the watch.
