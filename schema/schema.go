@@ -1,0 +1,97 @@
+// Package schema turns the argument structs of tools into JSON Schema, and the arguments that clients send into those structs.
+//
+// One struct is the only source of both: what the published schema says is what Decode checks, so the two cannot drift.
+package schema
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/invopop/jsonschema"
+)
+
+// Formats that Decode checks and normalises. They are not published: the description says what is meant in fewer bytes.
+const (
+	// FormatChat is a chat: a UUID, or the URL of a chat page (https://HOST/agents/UUID). It decodes as the UUID.
+	FormatChat = "chat"
+	// FormatUUID is a UUID in any spelling that RFC 9562 knows, upper case included.
+	FormatUUID = "uuid"
+)
+
+// Arguments is the schema of one argument struct A and the decoder that goes with it.
+// The struct's tags say everything: `json:"name,omitempty"` the name (without omitempty it is required) and
+// `jsonschema:"description=…,enum=…,minimum=…,maximum=…,minLength=…,minItems=…,maxItems=…,format=…"` the rest.
+type Arguments[A any] struct {
+	checked   *jsonschema.Schema
+	published json.RawMessage
+}
+
+// For reflects the schema of A, which must be a struct. It panics on a struct that cannot be published: that is a bug of a declaration,
+// found by the first test that starts the program.
+func For[A any]() *Arguments[A] {
+	t := reflect.TypeFor[A]()
+	if t.Kind() != reflect.Struct {
+		panic("schema: arguments must be a struct, got " + t.String())
+	}
+	reflector := jsonschema.Reflector{DoNotReference: true, Anonymous: true, ExpandedStruct: true, Mapper: identifier}
+	checked := reflector.ReflectFromType(t)
+	published, err := json.Marshal(publish(checked))
+	if err != nil {
+		panic("schema: " + t.String() + ": " + err.Error())
+	}
+	return &Arguments[A]{checked: checked, published: published}
+}
+
+// JSON is the inline schema as a tool list carries it: no $schema, no references, no combinators at the root, unknown names refused.
+func (a *Arguments[A]) JSON() json.RawMessage { return a.published }
+
+// Names are the known arguments in the order of the struct.
+func (a *Arguments[A]) Names() []string { return propertyNames(a.checked) }
+
+// Required are the arguments that must be there.
+func (a *Arguments[A]) Required() []string { return slices.Clone(a.checked.Required) }
+
+// identifier is how a UUID is written: invopop would take its Go type for an array of sixteen integers.
+func identifier(t reflect.Type) *jsonschema.Schema {
+	if t == reflect.TypeFor[uuid.UUID]() {
+		return &jsonschema.Schema{Type: "string", Format: FormatUUID}
+	}
+	return nil
+}
+
+// publish is a copy of the schema without what only the decoder needs.
+func publish(s *jsonschema.Schema) *jsonschema.Schema {
+	if s == nil {
+		return nil
+	}
+	if s == jsonschema.TrueSchema {
+		// Raw JSON. Several model providers refuse a whole tool list for the schema `true`.
+		return &jsonschema.Schema{Description: "any JSON"}
+	}
+	out := *s
+	out.Version = ""
+	if out.Format == FormatChat || out.Format == FormatUUID {
+		out.Format = ""
+	}
+	out.Items = publish(s.Items)
+	if s.Properties != nil {
+		out.Properties = jsonschema.NewProperties()
+		for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+			out.Properties.Set(p.Key, publish(p.Value))
+		}
+	}
+	return &out
+}
+
+func propertyNames(s *jsonschema.Schema) []string {
+	if s.Properties == nil {
+		return nil
+	}
+	var names []string
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		names = append(names, p.Key)
+	}
+	return names
+}
