@@ -42,14 +42,7 @@ func (c *Client) defaultOrganization(ctx context.Context, me *User) (uuid.UUID, 
 	if len(me.OrganizationIDs) == 1 {
 		return me.OrganizationIDs[0], nil
 	}
-	var organizations []struct {
-		ID        uuid.UUID `json:"id"`
-		IsDefault bool      `json:"is_default"`
-	}
-	err := c.do(ctx, call{
-		op: "list the user's organizations", root: true,
-		path: []string{"api", "v2", "users", "me", "organizations"}, out: &organizations,
-	})
+	organizations, err := c.Organizations(ctx)
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -62,6 +55,24 @@ func (c *Client) defaultOrganization(ctx context.Context, me *User) (uuid.UUID, 
 		return organizations[0].ID, nil
 	}
 	return uuid.Nil, errNoOrganization
+}
+
+// Organization is one that the caller belongs to.
+type Organization struct {
+	ID          uuid.UUID `json:"id"`
+	Name        string    `json:"name"`
+	DisplayName string    `json:"display_name"`
+	IsDefault   bool      `json:"is_default"`
+}
+
+// Organizations are those that the caller belongs to.
+func (c *Client) Organizations(ctx context.Context) ([]Organization, error) {
+	var organizations []Organization
+	err := c.do(ctx, call{
+		op: "list the user's organizations", root: true,
+		path: []string{"api", "v2", "users", "me", "organizations"}, out: &organizations,
+	})
+	return organizations, err
 }
 
 var errNoOrganization = errors.New("this user belongs to no organization of the Coder deployment, so chats have no place to live: name an organization, or ask an administrator for membership")

@@ -66,7 +66,7 @@ func publish(s *jsonschema.Schema) *jsonschema.Schema {
 	if s == nil {
 		return nil
 	}
-	if s == jsonschema.TrueSchema {
+	if reflect.DeepEqual(s, jsonschema.TrueSchema) {
 		// Raw JSON. Several model providers refuse a whole tool list for the schema `true`.
 		return &jsonschema.Schema{Description: "any JSON"}
 	}

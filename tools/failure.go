@@ -1,0 +1,128 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"coder-chats-mcp/client"
+	"coder-chats-mcp/schema"
+	"coder-chats-mcp/view"
+)
+
+// Failure is a failed call as its caller reads it: what happened, what the API said, what to do next.
+type Failure struct {
+	Kind       string `json:"type"` // not_found, unauthorized, forbidden, invalid_argument, conflict, rate_limited, too_large, unavailable, timeout, unsupported, internal
+	Message    string `json:"message"`
+	API        string `json:"api_message,omitempty"`
+	RetryAfter int    `json:"retry_after_seconds,omitempty"`
+	Next       string `json:"next,omitempty"`
+}
+
+func (f *Failure) Error() string { return f.Text() }
+
+// Text is the failure in a few sentences. What the API said is quoted.
+func (f *Failure) Text() string {
+	var b strings.Builder
+	b.WriteString(f.Kind + ": " + f.Message + ".")
+	if f.API != "" {
+		b.WriteString(" The API said: " + view.Inline(f.API, 500) + ".")
+	}
+	if f.RetryAfter > 0 {
+		fmt.Fprintf(&b, " Try again in %d s.", f.RetryAfter)
+	}
+	if f.Next != "" {
+		b.WriteString(" Next: " + f.Next + ".")
+	}
+	return b.String()
+}
+
+func failed(f *Failure) *mcp.CallToolResult {
+	return &mcp.CallToolResult{
+		IsError: true, StructuredContent: map[string]any{"error": f},
+		Content: []mcp.Content{mcp.TextContent{Type: "text", Text: f.Text()}},
+	}
+}
+
+// explain turns what a tool returned into a Failure.
+func explain(t Spec, s *Session, err error) *Failure {
+	var own *Failure
+	if errors.As(err, &own) {
+		return own
+	}
+	var bad *schema.Error
+	if errors.As(err, &bad) {
+		return &Failure{Kind: string(client.KindInvalidArgument), Message: bad.Error(), Next: "nothing was sent; call " + t.Name + " again, corrected"}
+	}
+	var api *client.Error
+	if errors.As(err, &api) {
+		return explainAPI(t, s, api)
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &Failure{Kind: string(client.KindTimeout), Message: "the call was cancelled", Next: "what was sent before that is done; look with get_chat"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Failure{Kind: string(client.KindTimeout), Message: "the call took too long", Next: after(t, "call it again")}
+	}
+	return &Failure{Kind: string(client.KindUnavailable), Message: strings.TrimSuffix(err.Error(), "."), Next: after(t, "call it again")}
+}
+
+// after is the advice for a call that may or may not have had its effect.
+func after(t Spec, again string) string {
+	if t.Effect == Reads || t.Idempotent {
+		return again
+	}
+	return "it may have taken effect: look with list_chats or list_chat_messages before you " + again
+}
+
+func explainAPI(t Spec, s *Session, e *client.Error) *Failure {
+	f := &Failure{Kind: string(e.Kind), API: apiText(e), RetryAfter: int((e.RetryAfter + 999_999_999) / 1_000_000_000)}
+	host := s.Client.Host().URL().Host
+	switch e.Kind {
+	case client.KindNotFound:
+		f.Message, f.Next = "there is no such thing, or this token may not see it", "check the id; list_chats shows the chats that there are"
+	case client.KindUnauthorized:
+		f.Message, f.Next = "Coder does not accept the token", "get a new one with `coder login` or `coder tokens create`, set CODER_SESSION_TOKEN, and restart this server"
+	case client.KindForbidden:
+		f.Message, f.Next = "this token may not do that", "creating chats needs the organization role agents-access; a stranger's chat can be read at most"
+	case client.KindInvalidArgument:
+		f.Message, f.Next = "the API refused the arguments", "correct what it names and call "+t.Name+" again"
+	case client.KindConflict:
+		f.Message, f.Next = "the chat is not in a state for that", "get_chat tells its state; wait for it with await_chats, or interrupt_chat first"
+	case client.KindRateLimited:
+		f.Message = "too many requests"
+		f.Next = "wait; await_chats and stream_chat wait without polling"
+	case client.KindQueueFull:
+		f.Kind, f.Message = string(client.KindConflict), "the chat's queue is full (20 messages)"
+		f.Next = "wait for a turn to end with stream_chat, or make room with manage_chat_queue"
+	case client.KindTooLarge:
+		f.Message, f.Next = "that is more than the API takes", "send less, or upload it with upload_chat_file and refer to it"
+	case client.KindUnavailable:
+		f.Message, f.Next = host+" cannot be reached or is failing", after(t, "try again in a moment")
+	case client.KindTimeout:
+		f.Message, f.Next = host+" did not answer in time", after(t, "try again")
+	case client.KindUnsupported:
+		f.Message, f.Next = "this Coder server does not have that operation", "it may be too old or too new for it; `coder-chats-mcp doctor` tells its version"
+	default:
+		f.Kind, f.Message, f.Next = string(client.KindUnavailable), "the API failed", after(t, "try again")
+	}
+	return f
+}
+
+// apiText is the API's message, detail and validations in one line.
+func apiText(e *client.Error) string {
+	words := []string{e.Message}
+	if e.Detail != "" && e.Detail != e.Message {
+		words = append(words, e.Detail)
+	}
+	for _, v := range e.Validations {
+		words = append(words, v.Field+": "+v.Detail)
+	}
+	if e.Status != 0 {
+		words = append(words, fmt.Sprintf("(status %d)", e.Status))
+	}
+	return strings.TrimSpace(strings.Join(words, " "))
+}

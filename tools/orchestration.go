@@ -1,0 +1,92 @@
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"coder-chats-mcp/client"
+	"coder-chats-mcp/relay"
+)
+
+type toolResult struct {
+	ToolCallID string          `json:"tool_call_id" jsonschema:"minLength=1"`
+	Output     json.RawMessage `json:"output"`
+	IsError    bool            `json:"is_error,omitempty"`
+}
+
+type submitToolResultsArgs struct {
+	Chat    uuid.UUID    `json:"chat" jsonschema:"format=chat,description=id or URL"`
+	Results []toolResult `json:"results" jsonschema:"minItems=1,description=one for every pending call"`
+	waitArgs
+}
+
+// submitted is what came of the turn that went on with the results.
+type submitted struct {
+	Chat   uuid.UUID     `json:"id"`
+	Count  int           `json:"submitted"`
+	Status client.Status `json:"status,omitempty"`
+	turn
+}
+
+var _ = declare(Spec{
+	Name: "submit_tool_results", Title: "Submit tool results", Toolset: Orchestration, Effect: Writes,
+	Description: "Answers all pending calls of a chat in requires_action; its turn goes on.",
+}, func(ctx context.Context, s *Session, a submitToolResultsArgs) (*Result, error) {
+	results := make([]client.ToolResult, 0, len(a.Results))
+	for _, r := range a.Results {
+		results = append(results, client.ToolResult(r))
+	}
+	// What is known before the results go in is not the answer to them.
+	known, err := s.Client.ListMessages(ctx, a.Chat, client.ListMessagesRequest{Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Client.SubmitToolResults(ctx, a.Chat, results); err != nil {
+		return nil, err
+	}
+	s.Peer.Concerns(a.Chat)
+	answer := submitted{Chat: a.Chat, Count: len(results)}
+	head := fmt.Sprintf("Gave %d results to chat %s; it goes on.", len(results), a.Chat)
+	if a.none() {
+		return &Result{Text: head, Structured: answer}, nil
+	}
+	var last int64
+	if len(known.Messages) > 0 {
+		last = known.Messages[0].ID
+	}
+	outcome, err := s.follow(ctx, a.Chat, relay.TurnOptions{AfterID: last, MessageID: last}, a.waitArgs)
+	if err != nil {
+		return nil, afterwards(s, "the results were submitted", err)
+	}
+	answer.turn, answer.Status = turnOf(outcome, s.Config.MaxOutputBytes), outcome.Status
+	return &Result{Text: head + "\n" + answer.turn.text(a.Chat), Structured: answer}, nil
+})
+
+type manageQueueArgs struct {
+	Chat      uuid.UUID `json:"chat" jsonschema:"format=chat,description=id or URL"`
+	MessageID int64     `json:"message_id" jsonschema:"minimum=1,description=queued_message_id"`
+	Action    string    `json:"action" jsonschema:"enum=delete,enum=promote"`
+}
+
+type managedQueue struct {
+	Chat      uuid.UUID `json:"id"`
+	MessageID int64     `json:"queued_message_id"`
+	Action    string    `json:"action"`
+}
+
+var _ = declare(Spec{
+	Name: "manage_chat_queue", Title: "Manage chat queue", Toolset: Orchestration, Effect: Destroys,
+	Description: "Deletes a queued message, or promotes it: it runs next, even where a failed turn blocks the queue.",
+}, func(ctx context.Context, s *Session, a manageQueueArgs) (*Result, error) {
+	manage, done := s.Client.DeleteQueuedMessage, "deleted from"
+	if a.Action == "promote" {
+		manage, done = s.Client.PromoteQueuedMessage, "promoted in"
+	}
+	if err := manage(ctx, a.Chat, a.MessageID); err != nil {
+		return nil, err
+	}
+	return textf(managedQueue(a), "Queued message %d %s the queue of chat %s.", a.MessageID, done, a.Chat), nil
+})

@@ -1,0 +1,66 @@
+package view
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Quote frames what somebody else said: every line begins with "> ", so nothing inside can pass for a line of ours. All that a reader may take
+// for a line break counts as one, and control characters become visible.
+func Quote(text string) string {
+	if text == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.Grow(len(text) + len(text)/32 + 2)
+	b.WriteString("> ")
+	for i, r := range text {
+		switch {
+		case r == '\r' && strings.HasPrefix(text[i+1:], "\n"):
+		case breaksLine(r):
+			b.WriteString("\n> ")
+		case r < ' ' && r != '\t':
+			b.WriteRune('\u2400' + r)
+		case r == 0x7f:
+			b.WriteRune('\u2421')
+		case r > 0x7f && r < 0xa0:
+			b.WriteRune(utf8.RuneError)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func breaksLine(r rune) bool {
+	switch r {
+	case '\n', '\v', '\f', '\r', '\u0085', '\u2028', '\u2029':
+		return true
+	}
+	return false
+}
+
+// Inline frames a short foreign text (a title, a tool's name) within a line of ours, cut to at most so many characters.
+func Inline(text string, most int) string {
+	cut, _ := Cut(text, most*utf8.UTFMax)
+	if utf8.RuneCountInString(cut) > most {
+		cut = string([]rune(cut)[:most])
+	}
+	if len(cut) < len(text) {
+		return strconv.Quote(cut) + "…"
+	}
+	return strconv.Quote(cut)
+}
+
+// Cut is text up to at most so many bytes, ending at a whole character, and whether that is all of it.
+func Cut(text string, most int) (string, bool) {
+	if len(text) <= most {
+		return text, true
+	}
+	most = max(most, 0)
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most], false
+}
