@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The recorder wrote down what its scripts looked at. How they came there (most creates, many sends, everything of the
@@ -44,7 +45,9 @@ type traces struct {
 	first    float64 // when it is first mentioned
 	created  bool    // a recorded request made it
 	child    bool
+	listed   bool           // only lists show it
 	snapshot map[string]any // the chat as first shown
+	shownAt  float64
 	messages map[int64]trace
 	queued   map[int64]trace
 	sent     []string // contents that recorded requests brought
@@ -156,11 +159,57 @@ func (h *historian) readAnswer(v any, at float64) {
 
 func (h *historian) readChat(v map[string]any, root string, at float64) {
 	id, _ := v["id"].(string)
+	if h.onlyLists() && root == id {
+		h.chat(id, beforeAll(v)).listed = true
+	}
 	if t, ok := h.chats[id]; ok {
 		t.child = t.child || root != id
 		if t.snapshot == nil {
-			t.snapshot = v
+			t.show(v, at)
 		}
+	}
+}
+
+// onlyLists is true of scripts that look at the chats of scripts before.
+func (h *historian) onlyLists() bool {
+	return !slices.ContainsFunc(h.recording.Steps, func(s Step) bool {
+		return s.Kind == "poll" || !strings.Contains(s.Request.Path, "/chats?")
+	})
+}
+
+// beforeAll puts a chat before the recording, in the order in which the chats were last changed.
+func beforeAll(chat map[string]any) float64 {
+	text, _ := chat["updated_at"].(string)
+	changed, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return -1
+	}
+	return float64(changed.UnixMilli()) - 1e15
+}
+
+// state brings a chat of an earlier script into the state in which a list shows it.
+func (h *historian) state(t *traces) []call {
+	var calls []call
+	patch := func(at float64, body map[string]any) {
+		data, _ := json.Marshal(body)
+		calls = append(calls, call{
+			at: at, chat: t.id, token: t.token, method: http.MethodPatch, path: apiPrefix + "/chats/" + t.id, body: data, settle: idleBefore,
+		})
+	}
+	if order, _ := t.snapshot["pin_order"].(json.Number); order != "" && order != "0" {
+		n, _ := order.Float64()
+		patch(n-1e6, map[string]any{"pin_order": order})
+	}
+	if t.snapshot["archived"] == true {
+		patch(-1, map[string]any{"archived": true})
+	}
+	return calls
+}
+
+func (t *traces) show(chat map[string]any, at float64) {
+	t.snapshot, t.shownAt = chat, at
+	if owner, _ := chat["owner_id"].(string); owners[owner] != "" {
+		t.token = owners[owner]
 	}
 }
 
@@ -213,7 +262,7 @@ func (h *historian) readSockets() {
 					t := h.chats[id]
 					t.first = min(t.first, at)
 					if chat["root_chat_id"] == id && !t.created {
-						t.snapshot = chat
+						t.show(chat, at)
 					}
 				}
 			}
@@ -313,6 +362,10 @@ func (h *historian) callsOf(t *traces) []call {
 		}
 		calls = append(calls, h.send(t, m, idleBefore))
 	}
+	if t.listed {
+		calls[0].settle = idleAfter
+		calls = append(calls, h.state(t)...)
+	}
 	return calls
 }
 
@@ -369,10 +422,10 @@ func (h *historian) create(t *traces, content []any) call {
 	}
 }
 
-// fromCreate tells whether a property of a chat can only come from its create: no recorded request set it.
+// fromCreate tells whether a property of a chat can only come from its create: no request set it before it was shown.
 func (h *historian) fromCreate(t *traces, key string) bool {
 	for _, s := range h.recording.Steps {
-		if s.Kind == "http" && s.Request.Method != http.MethodGet && strings.Contains(s.Request.Path, t.id) && strings.Contains(string(s.Request.Body), `"`+key) {
+		if s.Kind == "http" && s.TMs < t.shownAt && s.Request.Method != http.MethodGet && strings.Contains(s.Request.Path, t.id) && strings.Contains(string(s.Request.Body), `"`+key) {
 			return false
 		}
 	}

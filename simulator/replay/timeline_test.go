@@ -411,7 +411,9 @@ func (p *player) lastSeen(chat string, at float64) (string, bool) {
 }
 
 func (p *player) liveStatus(chat string) string {
-	got, err := p.send(http.MethodGet, apiPrefix+"/chats/"+chat, map[string]string{"Coder-Session-Token": "<ADMIN_TOKEN>"}, nil)
+	got, err := p.send(http.MethodGet, apiPrefix+"/chats/"+chat, map[string]string{
+		"Coder-Session-Token": "<ADMIN_TOKEN>", "X-Coder-Bypass-Ratelimit": "true",
+	}, nil)
 	if err != nil {
 		return ""
 	}

@@ -65,6 +65,21 @@ var worlds = map[string]world{
 	},
 }
 
+// owners are the placeholders of the tokens of chats' owners.
+var owners = map[string]string{}
+
+func init() {
+	for _, w := range worlds {
+		for placeholder, username := range w.tokens {
+			for _, u := range w.users {
+				if u.Username == username {
+					owners[u.ID.String()] = placeholder
+				}
+			}
+		}
+	}
+}
+
 // options are the state in which the server stood when a recording began.
 func options(generation string, r Recording) simulator.Options {
 	w := worlds[generation]
