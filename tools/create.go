@@ -223,7 +223,7 @@ func (s *Session) follow(ctx context.Context, chat uuid.UUID, o relay.TurnOption
 	}
 	waiting, cancel := context.WithTimeout(ctx, s.wait(w.WaitSeconds, DefaultWait))
 	defer cancel()
-	tell := newNarrator(s.Peer)
+	tell := newNarrator(ctx, s.Peer)
 	outcome, err := s.Relay.Turn(waiting, chat, o, func(e relay.Event) {
 		s.Peer.Event(ctx, chat, e)
 		tell.event(e)

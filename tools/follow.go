@@ -105,7 +105,7 @@ var _ = declare(Spec{
 		}
 		s.Peer.Changed(ctx, event)
 		e := chatEvent{Kind: event.Kind, ID: event.Chat.ID, Status: event.Chat.Status, Title: event.Chat.Title, Parent: event.Chat.ParentChatID, Pending: view.Calls(event.ToolCalls)}
-		s.Peer.Progress(e.row())
+		s.Peer.Progress(ctx, e.row())
 		seen.Events = append(seen.Events, e)
 	}
 	return seen.result(s), nil
@@ -190,7 +190,7 @@ var _ = declare(Spec{
 	waiting, cancel := context.WithTimeout(ctx, s.wait(a.WaitSeconds, DefaultWait))
 	defer cancel()
 	result, err := s.Relay.Await(waiting, relay.AwaitRequest{Chats: a.Chats, All: a.Until == "all", Cursor: a.Cursor, Observe: func(e relay.AwaitEvent) {
-		s.Peer.Progress(fmt.Sprintf("%d of %d settled; %s is %s", e.Settled, e.Total, view.Inline(e.Chat.Title, 60), e.Chat.Status))
+		s.Peer.Progress(ctx, fmt.Sprintf("%d of %d settled; %s is %s", e.Settled, e.Total, view.Inline(e.Chat.Title, 60), e.Chat.Status))
 	}})
 	if err == nil {
 		err = ctx.Err()

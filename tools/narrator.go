@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -13,13 +14,16 @@ import (
 
 // narrator turns stream events into what a person wants to read while a call waits: "running: edit_file auth.go (12 s)".
 type narrator struct {
+	ctx    context.Context
 	peer   Peer
 	began  time.Time
 	status client.Status
 	doing  string
 }
 
-func newNarrator(p Peer) *narrator { return &narrator{peer: p, began: time.Now()} }
+func newNarrator(ctx context.Context, p Peer) *narrator {
+	return &narrator{ctx: ctx, peer: p, began: time.Now()}
+}
 
 func (n *narrator) event(e relay.Event) {
 	switch e.Type {
@@ -48,7 +52,7 @@ func (n *narrator) tell(status, doing string) {
 	if doing != "" {
 		status += ": " + doing
 	}
-	n.peer.Progress(fmt.Sprintf("%s (%d s)", status, int(time.Since(n.began).Seconds())))
+	n.peer.Progress(n.ctx, fmt.Sprintf("%s (%d s)", status, int(time.Since(n.began).Seconds())))
 }
 
 func doing(p client.Part, before string) string {

@@ -55,15 +55,15 @@ func NewCaller(c *client.Client, r *relay.Relay) *Caller { return &Caller{Client
 // Close ends the connections that tools keep between calls.
 func (c *Caller) Close() { c.desktops.close() }
 
-// Peer is the MCP client at the other end of a call.
+// Peer is the MCP client at the other end. The contexts are those of the calls.
 type Peer interface {
 	// Progress tells a person what happens, when the client asked for it.
-	Progress(message string)
+	Progress(ctx context.Context, message string)
 	// Event passes a chat's stream event on, when the client set a log level.
 	Event(ctx context.Context, chat uuid.UUID, event relay.Event)
 	// Changed passes an event of the caller's chats on, when the client set a log level.
 	Changed(ctx context.Context, event client.WatchEvent)
-	// Roots are the folders that the client works in, as file paths; empty when it has none.
+	// Roots are the folders that the client works in, as file paths; empty when it names none.
 	Roots(ctx context.Context) []string
 	// Concerns says that this session created a chat or waits for it.
 	Concerns(chat uuid.UUID)

@@ -123,3 +123,7 @@ func All() []*Tool {
 	})
 	return all
 }
+
+func (e Effect) String() string {
+	return [...]string{"reads", "writes", "destructive"}[e]
+}

@@ -1,0 +1,120 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"coder-chats-mcp/client"
+	"coder-chats-mcp/relay"
+	"coder-chats-mcp/transport"
+)
+
+// pump tells a session every stream event of a chat that it subscribed to, as notifications/message. It lives while any address of the chat is subscribed to.
+type pump struct {
+	addresses int
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+}
+
+// startPump runs with s.mu held. It does nothing for clients without a log level, and for addresses of no chat.
+func (s *session) startPump(uri string) {
+	chat, ok := chatOf(uri)
+	if _, set := s.transport.LogLevel(); !ok || !set {
+		return
+	}
+	if p := s.pumps[chat]; p != nil {
+		p.addresses++
+		return
+	}
+	ctx, cancel := context.WithCancel(s.transport.Context())
+	p := &pump{addresses: 1, cancel: cancel}
+	s.pumps[chat] = p
+	p.done.Go(func() { s.pump(ctx, chat) })
+}
+
+// stopPump runs with s.mu held; what it returns, if anything, ends the pump and must run without.
+func (s *session) stopPump(uri string) func() {
+	chat, _ := chatOf(uri)
+	p := s.pumps[chat]
+	if p == nil {
+		return nil
+	}
+	if p.addresses--; p.addresses > 0 {
+		return nil
+	}
+	delete(s.pumps, chat)
+	return func() {
+		p.cancel()
+		p.done.Wait()
+	}
+}
+
+func (s *session) pump(ctx context.Context, chat uuid.UUID) {
+	listener, err := s.server.caller.Relay.Follow(ctx, chat)
+	if err != nil {
+		s.server.log.Debug("the events of a chat cannot be told", "chat", chat, "error", err)
+		return
+	}
+	defer listener.Close()
+	for {
+		e, err := listener.Next(ctx)
+		if err != nil {
+			return
+		}
+		s.logEvent(ctx, chat, e)
+	}
+}
+
+func (s *session) logEvent(ctx context.Context, chat uuid.UUID, e relay.Event) {
+	if len(e.Raw) == 0 {
+		return // the relay's own conclusion, not an event of the API
+	}
+	var join *transport.Join
+	if e.Type == client.EventMessagePart {
+		join = &transport.Join{Key: chat.String(), Merge: joinEvents}
+	}
+	if err := s.transport.Log(ctx, levelOf(e), "chat/"+chat.String(), loggedEvent{e}, join); err != nil {
+		s.server.log.Debug("a stream event was not told", "chat", chat, "error", err)
+	}
+}
+
+// loggedEvent is an event that may still be joined with the next while it waits to be written.
+type loggedEvent struct{ relay.Event }
+
+// MarshalJSON is the event as the API sent it, or of that shape.
+func (e loggedEvent) MarshalJSON() ([]byte, error) { return json.RawMessage(e.Raw).MarshalJSON() }
+
+func joinEvents(queued, next any) (any, bool) {
+	joined, ok := relay.Join(queued.(loggedEvent).Event, next.(loggedEvent).Event)
+	return loggedEvent{joined}, ok
+}
+
+func levelOf(e relay.Event) mcp.LoggingLevel {
+	switch e.Type {
+	case client.EventMessagePart, client.EventPreviewReset:
+		return mcp.LoggingLevelDebug
+	case client.EventRetry:
+		return mcp.LoggingLevelWarning
+	case client.EventError:
+		return mcp.LoggingLevelError
+	case client.EventActionRequired:
+		return mcp.LoggingLevelNotice
+	}
+	return mcp.LoggingLevelInfo
+}
+
+// chatOf is the chat that an address is about.
+func chatOf(uri string) (uuid.UUID, bool) {
+	rest, ok := strings.CutPrefix(uri, "coder://chats/")
+	if !ok {
+		return uuid.Nil, false
+	}
+	id, _, _ := strings.Cut(rest, "/")
+	chat, err := uuid.Parse(id)
+	return chat, err == nil
+}
