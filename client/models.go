@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,6 +13,28 @@ import (
 type Models struct {
 	Providers            []ModelProvider   `json:"providers"`
 	UnsupportedProviders []json.RawMessage `json:"unsupported_providers"`
+}
+
+// UnmarshalJSON also takes {"models":[...]} without providers, and groups them.
+func (m *Models) UnmarshalJSON(data []byte) error {
+	type plain Models
+	var loose struct {
+		*plain
+		Models []Model `json:"models"`
+	}
+	loose.plain = (*plain)(m)
+	if err := json.Unmarshal(data, &loose); err != nil {
+		return err
+	}
+	for _, model := range loose.Models {
+		i := slices.IndexFunc(m.Providers, func(p ModelProvider) bool { return p.Provider == model.Provider })
+		if i < 0 {
+			i = len(m.Providers)
+			m.Providers = append(m.Providers, ModelProvider{Provider: model.Provider, Available: true})
+		}
+		m.Providers[i].Models = append(m.Providers[i].Models, model)
+	}
+	return nil
 }
 
 // ModelProvider is one provider with its models; UnavailableReason says why Available is false
@@ -57,9 +80,40 @@ type ModelConfig struct {
 	UpdatedAt            time.Time       `json:"updated_at"`
 }
 
-// ListModelConfigs lists the configured models that the caller may use (beyond the reference: GET .../model-configs).
+// ListModelConfigs lists the configured models that the caller may use (beyond the reference: GET .../model-configs). On
+// servers without that address it is the models of the caller's default organization that have a UUID.
 func (c *Client) ListModelConfigs(ctx context.Context) ([]ModelConfig, error) {
-	var configs []ModelConfig
+	var configs modelConfigs
 	err := c.do(ctx, call{op: opListModelConfigs, path: []string{"model-configs"}, out: &configs})
 	return configs, err
+}
+
+// modelConfigs come as a list, or as an organization's models: {"models":[...]} or {"providers":[{"models":[...]}]}.
+type modelConfigs []ModelConfig
+
+func (m *modelConfigs) UnmarshalJSON(data []byte) error {
+	if i := skipSpace(data, 0); i < len(data) && data[i] == '[' {
+		return json.Unmarshal(data, (*[]ModelConfig)(m))
+	}
+	type group struct {
+		Provider string            `json:"provider"`
+		Models   []json.RawMessage `json:"models"`
+	}
+	var all struct {
+		group
+		Providers []group `json:"providers"`
+	}
+	if err := json.Unmarshal(data, &all); err != nil {
+		return err
+	}
+	*m = modelConfigs{}
+	for _, g := range append(all.Providers, all.group) {
+		for _, raw := range g.Models {
+			config := ModelConfig{Provider: g.Provider, Enabled: true}
+			if json.Unmarshal(raw, &config) == nil && config.ID != uuid.Nil {
+				*m = append(*m, config)
+			}
+		}
+	}
+	return nil
 }

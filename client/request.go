@@ -111,16 +111,18 @@ func (c *Client) addresses(ctx context.Context, k *call, g Generation) ([][]stri
 	}
 	experimental := pathOf(prefixExperimental, append([]string{"chats"}, k.path...)...)
 	switch k.op {
-	case opListModels:
+	case opListModels, opListModelConfigs:
 		me, err := c.Me(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return [][]string{pathOf(prefixV2, "organizations", me.DefaultOrganizationID.String(), "chats", "models")}, nil
-	case opDesktop: // stays experimental in 2.38, and is tried there first for it
+		models := pathOf(prefixV2, "organizations", me.DefaultOrganizationID.String(), "chats", "models")
+		if k.op == opListModels {
+			return [][]string{models}, nil
+		}
+		return [][]string{experimental, models}, nil // the configs were never promoted, the models took their place
+	case opDesktop: // stays experimental in 2.38
 		return [][]string{experimental, usual}, nil
-	case opListModelConfigs: // not in the reference, so no promise where it goes
-		return [][]string{usual, experimental}, nil
 	}
 	return [][]string{usual}, nil
 }
@@ -159,7 +161,7 @@ func (c *Client) once(ctx context.Context, k *call, path []string) error {
 	}
 	resp, err := c.host.http.Do(req)
 	if err != nil {
-		cancel(nil)
+		defer cancel(nil)
 		return c.transportError(ctx, k, req.URL.Path, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -54,7 +53,10 @@ func (c *Client) defaultOrganization(ctx context.Context, me *User) (uuid.UUID, 
 	if len(organizations) > 0 {
 		return organizations[0].ID, nil
 	}
-	return uuid.Nil, errNoOrganization
+	return uuid.Nil, &Error{
+		Kind: KindForbidden, Op: "find an organization", Message: "This user belongs to no organization of the Coder deployment, so chats have no place to live.",
+		hint: "Name an organization, or ask an administrator for membership.",
+	}
 }
 
 // Organization is one that the caller belongs to.
@@ -74,8 +76,6 @@ func (c *Client) Organizations(ctx context.Context) ([]Organization, error) {
 	})
 	return organizations, err
 }
-
-var errNoOrganization = errors.New("this user belongs to no organization of the Coder deployment, so chats have no place to live: name an organization, or ask an administrator for membership")
 
 // MemberOf reports whether the user belongs to an organization.
 func (u *User) MemberOf(organization uuid.UUID) bool {
