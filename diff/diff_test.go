@@ -1,6 +1,7 @@
 package diff_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -107,6 +108,11 @@ func TestParseReadsEveryFormOfPatch(t *testing.T) {
 			},
 		},
 		{
+			"a mail that only changes a mode",
+			"diff --git a/x b/x\nold mode 100644\nnew mode 100755\n-- \n2.39.5\n\n",
+			[]diff.File{{Path: "x", Status: diff.Modified, OldMode: "100644", NewMode: "100755"}},
+		},
+		{
 			"a mail with a signature",
 			"From 1 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] x\n\n---\n x | 1 +\n\ndiff --git a/x b/x\nindex 1..2 100644\n--- a/x\n+++ b/x\n@@ -1 +1,2 @@\n a\n+b\n-- \n2.39.5\n\n",
 			[]diff.File{{Path: "x", Status: diff.Modified, Additions: 1}},
@@ -145,6 +151,16 @@ func TestParseTellsWhatItCannotReadAndKeepsTheRest(t *testing.T) {
 			"hunk head that is none",
 			"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -one +1 @@\n-a\n+b\n",
 			diff.File{Path: "x", Status: diff.Modified}, "invalid fragment header",
+		},
+		{
+			"hunk head with a broken start",
+			"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +x,1 @@\n-a\n+b\n",
+			diff.File{Path: "x", Status: diff.Modified}, "invalid fragment header",
+		},
+		{
+			"combined line without its marks",
+			"diff --cc x\nindex 1,2..3\n--- a/x\n+++ b/x\n@@@ -1,2 -1,2 +1,3 @@@\n++a\n+\n",
+			diff.File{Path: "x", Status: diff.Modified, Additions: 1}, "fewer lines",
 		},
 		{
 			"hunk without changes",
@@ -280,7 +296,7 @@ func FuzzDiff(f *testing.F) {
 // readPages reads a diff page by page and checks what each page promises.
 func readPages(t *testing.T, d *diff.Diff, size int) string {
 	t.Helper()
-	text := ""
+	var text strings.Builder
 	for offset := 0; ; {
 		page, err := d.Page(offset, size)
 		require.NoError(t, err)
@@ -289,9 +305,9 @@ func readPages(t *testing.T, d *diff.Diff, size int) string {
 		if size >= 4 {
 			require.LessOrEqual(t, len(page.Text), size)
 		}
-		text += page.Text
+		text.WriteString(page.Text)
 		if page.Next == 0 {
-			return text
+			return text.String()
 		}
 		require.Greater(t, page.Next, offset)
 		offset = page.Next

@@ -1,9 +1,9 @@
 package diff
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -14,7 +14,7 @@ import (
 // readPatch fills f from the patch of one file, and returns what is irregular
 // about it.
 func (f *File) readPatch(text string, k kind) (problem string) {
-	files, _, err := gitdiff.Parse(&lines{text})
+	files, _, err := gitdiff.Parse(bytes.NewBufferString(text))
 	if len(files) == 0 || unprefixed(text) {
 		f.readHeader(text)
 	} else {
@@ -221,26 +221,4 @@ func stray(text string) string {
 		return fmt.Sprintf("instead of a patch: %.200q", line)
 	}
 	return ""
-}
-
-// lines lets the library read lines of a string without copying them: it
-// looks for ReadString.
-type lines struct{ rest string }
-
-func (l *lines) ReadString(byte) (string, error) {
-	var line string
-	line, l.rest = splitLine(l.rest)
-	if !strings.HasSuffix(line, "\n") {
-		return line, io.EOF
-	}
-	return line, nil
-}
-
-func (l *lines) Read(p []byte) (int, error) {
-	if l.rest == "" {
-		return 0, io.EOF
-	}
-	n := copy(p, l.rest)
-	l.rest = l.rest[n:]
-	return n, nil
 }

@@ -39,12 +39,13 @@ cut | +1 -1, irregular
 }
 
 func TestStatIsCutAtAWholeRowAndSumsUpTheRest(t *testing.T) {
-	d := diff.Parse(touch("a.go") + touch("b.go") + touch("c.go") + touch("d.go"))
+	d := diff.Parse(touch("a.go") + touch("b.go") + touch("c.go") + touch("d.go") + touch("e.go") + touch("f.go"))
 	whole := d.Stat().Text(0)
-	require.Equal(t, "4 files, +4 -4\na.go | +1 -1\nb.go | +1 -1\nc.go | +1 -1\nd.go | +1 -1\n", whole)
+	const head = "6 files, +6 -6\n"
+	require.Equal(t, head+"a.go | +1 -1\nb.go | +1 -1\nc.go | +1 -1\nd.go | +1 -1\ne.go | +1 -1\nf.go | +1 -1\n", whole)
 	require.Equal(t, whole, d.Stat().Text(len(whole)))
-	require.Equal(t, "4 files, +4 -4\na.go | +1 -1\nb.go | +1 -1\n… and 2 more files, +2 -2\n", d.Stat().Text(len(whole)-1+13))
-	require.Equal(t, "4 files, +4 -4\n… and 4 more files, +4 -4\n", d.Stat().Text(1))
+	require.Equal(t, head+"a.go | +1 -1\nb.go | +1 -1\nc.go | +1 -1\n… and 3 more files, +3 -3\n", d.Stat().Text(len(whole)-1))
+	require.Equal(t, head+"… and 6 more files, +6 -6\n", d.Stat().Text(1))
 }
 
 func TestStatOfManyFilesIsByFolder(t *testing.T) {
