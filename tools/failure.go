@@ -57,6 +57,10 @@ func explain(t Spec, s *Session, err error) *Failure {
 	if errors.As(err, &bad) {
 		return &Failure{Kind: string(client.KindInvalidArgument), Message: bad.Error(), Next: "nothing was sent; call " + t.Name + " again, corrected"}
 	}
+	var noDiff *view.DiffError
+	if errors.As(err, &noDiff) {
+		return &Failure{Kind: string(noDiff.Kind), Message: noDiff.Message, Next: noDiff.Next}
+	}
 	var api *client.Error
 	if errors.As(err, &api) {
 		return explainAPI(t, s, api)

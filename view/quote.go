@@ -3,6 +3,7 @@ package view
 import (
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -51,6 +52,19 @@ func Inline(text string, most int) string {
 		return strconv.Quote(cut) + "…"
 	}
 	return strconv.Quote(cut)
+}
+
+// Line is a short foreign text as one bare line of at most so many characters, for names and titles that a client shows on its own: no line
+// breaks, no control characters, nothing that turns the direction of what stands around it.
+func Line(text string, most int) string {
+	text, _ = Cut(text, most*2*utf8.UTFMax)
+	line := strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || breaksLine(r) || unicode.Is(unicode.Bidi_Control, r)
+	}), " ")
+	if utf8.RuneCountInString(line) > most {
+		line = string([]rune(line)[:most]) + "…"
+	}
+	return strings.ToValidUTF8(line, "\ufffd")
 }
 
 // Cut is text up to at most so many bytes, ending at a whole character, and whether that is all of it.
