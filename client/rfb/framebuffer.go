@@ -13,9 +13,10 @@ import (
 // A desktop has no transparency, so alpha is free to tell the pixels that have
 // come since the look began (255) from those from before (0).
 type framebuffer struct {
-	img   *image.RGBA
-	fresh int // all pixels before this index have come
-	row   []byte
+	img      *image.RGBA
+	fresh    int  // all pixels before this index have come
+	replaced bool // the desktop has this size since the look began
+	row      []byte
 }
 
 // colour is a pixel as it lies in image.RGBA's memory, little endian; alpha is 255.
@@ -30,7 +31,7 @@ func colourOf(b []byte) colour {
 
 // forget marks every pixel as not yet come.
 func (f *framebuffer) forget() {
-	f.fresh = 0
+	f.fresh, f.replaced = 0, false
 	for i := 3; i < len(f.img.Pix); i += 4 {
 		f.img.Pix[i] = 0
 	}

@@ -102,8 +102,10 @@ func (c *Conn) beginLook() {
 }
 
 // advanceLook tells the look, after an update, how far it is. An update uses the
-// request up, so one that is not whole (a change of size; a server that sends
-// in slices; TigerVNC, that sends pseudo-rectangles on their own) needs another.
+// request up, so one that is not whole needs another: for everything when the
+// desktop has a new size; else for the rest, which the server has marked as owed
+// (some send in slices, and TigerVNC answers a request for everything with the
+// size on its own, each time).
 func (c *Conn) advanceLook() {
 	l := c.leftLook()
 	if l == nil || !l.begun {
@@ -114,8 +116,9 @@ func (c *Conn) advanceLook() {
 	case c.fb.whole():
 		p.picture = c.fb.copy()
 		c.setLook(nil)
-	case c.fb.fresh == 0:
+	case c.fb.replaced:
 		p.next = everything
+		c.fb.replaced = false
 	default:
 		p.next = theRest
 	}

@@ -146,7 +146,7 @@ func (c *Conn) resize(size image.Point) error {
 	if size.X > maxSide || size.Y > maxSide || size.X*size.Y > maxPixels {
 		return fmt.Errorf("%w: a desktop of %dx%d pixels, limit %d a side and %d in all", ErrTooLarge, size.X, size.Y, maxSide, maxPixels)
 	}
-	c.fb = framebuffer{img: image.NewRGBA(image.Rectangle{Max: size})}
+	c.fb = framebuffer{img: image.NewRGBA(image.Rectangle{Max: size}), replaced: true}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.size = size
