@@ -329,7 +329,9 @@ func (t *teller) title(format string, args ...any) {
 	t.line("title", bold, "", fmt.Sprintf(format, args...))
 }
 
-func (t *teller) say(format string, args ...any) { t.line("say", "", "  ", fmt.Sprintf(format, args...)) }
+func (t *teller) say(format string, args ...any) {
+	t.line("say", "", "  ", fmt.Sprintf(format, args...))
+}
 
 func (t *teller) call(tool string, arguments map[string]any) {
 	encoded, err := json.Marshal(arguments)

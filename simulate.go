@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -12,8 +13,12 @@ import (
 
 // startSimulator starts the backend of --simulate and of the demo: an agent that does small coding tasks, and a drawn desktop.
 func startSimulator(g simulator.Generation) (*simulator.Instance, error) {
+	var desktops sync.Map // of chats
 	return simulator.Start(simulator.Options{
 		Generation: g, Story: true,
-		Desktop: func(ctx context.Context, _ uuid.UUID) (net.Conn, error) { return desktop.Dial(ctx), nil },
+		Desktop: func(ctx context.Context, chat uuid.UUID) (net.Conn, error) {
+			d, _ := desktops.LoadOrStore(chat, desktop.New())
+			return d.(*desktop.Desktop).Dial(ctx), nil
+		},
 	})
 }

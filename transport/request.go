@@ -1,0 +1,220 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// request is one request of a client from its registration to its response.
+type request struct {
+	session  *Session
+	id       json.RawMessage
+	key      string
+	method   string
+	uri      string
+	modern   bool
+	level    mcp.LoggingLevel // modern requests carry their own
+	token    json.RawMessage  // progress token, nil if the client wants none
+	out      *outbox
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	silenced atomic.Bool // its client cancelled it
+	answered bool        // guarded by out.mu
+	failure  error       // the Go error behind the response; belongs to the goroutine that handles the request
+	progress progress
+}
+
+var (
+	errCancelled = errors.New("the client cancelled the request")
+	errStopping  = errors.New("the server is stopping and cut this request short")
+)
+
+// codeBusy is of the range that JSON-RPC leaves to implementations: nothing is wrong with the request.
+const codeBusy = -32000
+
+type requestKey struct{}
+
+func requestFrom(ctx context.Context) *request {
+	r, _ := ctx.Value(requestKey{}).(*request)
+	return r
+}
+
+// begin registers m, so that a cancellation that follows finds it. Its context descends from ctx and from the
+// session's.
+func (s *Session) begin(ctx context.Context, m message, out *outbox) (*request, *Error) {
+	r := &request{
+		session: s, id: m.ID, key: idKey(m.ID), method: m.Method, uri: m.meta.URI,
+		modern: m.modern(), token: m.meta.Meta.ProgressToken, out: out,
+	}
+	if r.modern {
+		r.level = m.meta.Meta.LogLevel
+	}
+	if !validID(r.token) {
+		r.token = nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing:
+		return nil, &Error{Code: codeBusy, Message: "the server is stopping"}
+	case s.inflight[r.key] != nil:
+		return nil, &Error{Code: mcp.INVALID_REQUEST, Message: "a request with this id is still running"}
+	case len(s.inflight) >= s.core.opts.MaxConcurrent:
+		return nil, &Error{Code: codeBusy, Message: fmt.Sprintf(
+			"%d requests are running, the most this server takes at once: wait for one to end, or cancel one", len(s.inflight))}
+	}
+	if r.modern && !s.legacy {
+		s.version = m.meta.Meta.Version
+	}
+	if s.inflight == nil {
+		s.inflight = map[string]*request{}
+	}
+	s.inflight[r.key] = r
+	s.running++
+	r.ctx, r.cancel = context.WithCancelCause(s.core.mcp.WithContext(context.WithValue(ctx, requestKey{}, r), s))
+	return r, nil
+}
+
+// finish sends the response and forgets the request.
+func (r *request) finish(reply []byte) {
+	r.progress.stop()
+	r.forget()
+	r.out.respond(r.session.ctx, r, reply)
+	r.session.leave()
+	r.cancel(nil)
+}
+
+func (r *request) forget() {
+	s := r.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inflight[r.key] == r {
+		delete(s.inflight, r.key)
+	}
+}
+
+// leave counts one running request less.
+func (s *Session) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+	if s.closing && s.running == 0 {
+		close(s.quiet)
+	}
+}
+
+// cancelRequest ends the request with the given id; it will not be answered.
+func (s *Session) cancelRequest(id json.RawMessage) {
+	s.mu.Lock()
+	r := s.inflight[idKey(id)]
+	s.mu.Unlock()
+	if r == nil || r.method == string(mcp.MethodInitialize) {
+		return
+	}
+	r.silenced.Store(true)
+	r.cancel(errCancelled)
+}
+
+// guarded answers for a panic of handle.
+func (c *Core) guarded(r *request, handle func() []byte) (reply []byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic in a request", "method", r.method, "panic", p, "stack", string(debug.Stack()))
+			reply = c.failed(r, &Error{Code: mcp.INTERNAL_ERROR, Message: "the server failed on this request; its log says more"})
+		}
+	}()
+	return handle()
+}
+
+// serve runs one request through mcp-go and returns its encoded response.
+func (c *Core) serve(r *request, m message) []byte {
+	return c.guarded(r, func() []byte { return c.dispatch(r, m) })
+}
+
+func (c *Core) dispatch(r *request, m message) []byte {
+	page, refused := c.listResources(r, &m)
+	if refused != nil {
+		return encodeError(r.id, refused)
+	}
+	switch response := c.mcp.HandleMessage(r.ctx, m.forCore()).(type) {
+	case mcp.JSONRPCResponse:
+		if refusal := c.afterwards(r, m); refusal != nil {
+			return encodeError(r.id, refusal)
+		}
+		data, err := encodeResult(r.id, page.in(response.Result))
+		if err != nil {
+			c.log.Error("a result does not encode", "method", m.Method, "error", err)
+			return c.failed(r, &Error{Code: mcp.INTERNAL_ERROR, Message: "the server can't express the result in JSON; its log says more"})
+		}
+		return data
+	case mcp.JSONRPCError:
+		return c.failed(r, readable(r, response.Error))
+	default:
+		return c.failed(r, &Error{Code: mcp.INTERNAL_ERROR, Message: "the server has no answer to this request"})
+	}
+}
+
+// afterwards does what mcp-go only acknowledges.
+func (c *Core) afterwards(r *request, m message) *Error {
+	switch mcp.MCPMethod(m.Method) {
+	case mcp.MethodResourcesSubscribe:
+		if err := r.session.subscribe(m.meta.URI); err != nil {
+			return refusal(r, err)
+		}
+	case mcp.MethodResourcesUnsubscribe:
+		r.session.unsubscribe(m.meta.URI)
+	}
+	return nil
+}
+
+// failed answers with e. What went wrong inside of a tool is the tool's result, for the model to read.
+func (c *Core) failed(r *request, e *Error) []byte {
+	if r.method != string(mcp.MethodToolsCall) || e.Code != mcp.INTERNAL_ERROR {
+		return encodeError(r.id, e)
+	}
+	result := mcp.NewToolResultError(e.Message)
+	if r.modern {
+		result.ResultType = mcp.ResultTypeComplete
+	}
+	data, err := encodeResult(r.id, result)
+	if err != nil {
+		return encodeError(r.id, e)
+	}
+	return data
+}
+
+// handle runs m in the calling goroutine. It is for what is quick and must be done before the next message is read.
+func (s *Session) handle(ctx context.Context, m message) []byte {
+	r := &request{session: s, id: m.ID, method: m.Method, modern: m.modern(), out: s.out}
+	r.ctx = s.core.mcp.WithContext(context.WithValue(ctx, requestKey{}, r), s)
+	if m.Method != string(mcp.MethodInitialize) || r.modern {
+		return s.core.serve(r, m)
+	}
+	s.initializing()
+	defer s.initialized()
+	return s.core.serve(r, m)
+}
+
+// hear handles a notification of the client.
+func (s *Session) hear(ctx context.Context, m message) {
+	switch m.Method {
+	case string(mcp.MethodNotificationCancelled):
+		s.cancelRequest(m.meta.RequestID)
+		return
+	case mcp.MethodNotificationRootsListChanged:
+		s.roots.forget()
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			s.core.log.Error("panic in a notification", "method", m.Method, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	r := &request{session: s, method: m.Method, out: s.out}
+	s.core.mcp.HandleMessage(s.core.mcp.WithContext(context.WithValue(ctx, requestKey{}, r), s), m.raw)
+}
