@@ -24,7 +24,7 @@ const recordedHost = "127.0.0.1:13337"
 
 // tokenPattern finds what may differ inside an otherwise constant text.
 var tokenPattern = regexp.MustCompile(`(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}` +
-	`|call_[0-9A-Za-z_]*[0-9A-Za-z]|\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)|<SIGNED_JWT>|<redacted>|127\.0\.0\.1:13337|localhost:13337`)
+	`|call_[0-9A-Za-z_]*[0-9A-Za-z]|\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)|<SIGNED_JWT>|<redacted>|127\.0\.0\.1:1333[78]|localhost:13337`)
 
 // chunkText is the answer to a SLOW order: how far it came before an interrupt is free.
 var chunkText = regexp.MustCompile(`^(chunk-\d{4} )+$`)
@@ -241,7 +241,7 @@ func (c *comparer) pattern(recorded, live string) bool {
 		case strings.HasPrefix(id, "call_"):
 			learn = append(learn, id)
 			expr.WriteString(`(` + callPattern.String() + `)`)
-		case id == recordedHost:
+		case strings.HasPrefix(id, "127.0.0.1:"):
 			expr.WriteString(regexp.QuoteMeta(c.host))
 		case strings.HasPrefix(id, "localhost"):
 			expr.WriteString(`localhost:\d+`)

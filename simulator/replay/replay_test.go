@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,22 +27,25 @@ func TestSimulatorAnswersAsRecorded(t *testing.T) {
 		outcomes = map[string][]outcome{}
 	)
 	t.Run("recordings", func(t *testing.T) {
-		slots := make(chan struct{}, 12)
+		// Replays wait most of the time: more of them at once than processors.
+		var replays errgroup.Group
+		replays.SetLimit(16)
 		for _, generation := range []string{may, august} {
 			recordings, err := Load(filepath.Join(testdata, "recordings-"+generation+".json.gz"))
 			require.NoError(t, err)
 			for _, r := range recordings {
-				t.Run(generation+"/"+r.Name, func(t *testing.T) {
-					t.Parallel()
-					slots <- struct{}{}
-					defer func() { <-slots }()
-					got := replayed(t, generation, recordings, r, list)
-					mu.Lock()
-					defer mu.Unlock()
-					outcomes[generation] = append(outcomes[generation], got...)
+				replays.Go(func() error {
+					t.Run(generation+"/"+r.Name, func(t *testing.T) {
+						got := replayed(t, generation, recordings, r, list)
+						mu.Lock()
+						defer mu.Unlock()
+						outcomes[generation] = append(outcomes[generation], got...)
+					})
+					return nil
 				})
 			}
 		}
+		require.NoError(t, replays.Wait())
 	})
 	seen := map[string]bool{}
 	for _, generation := range []string{may, august} {

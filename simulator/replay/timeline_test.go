@@ -46,7 +46,7 @@ type moment struct {
 }
 
 const (
-	patience = 4 * time.Second // until a state must be reached
+	patience = 3 * time.Second // until a state must be reached
 	hurry    = 700 * time.Millisecond
 	tick     = 4 * time.Millisecond
 )
