@@ -23,14 +23,15 @@ const (
 //   - message_part continues the preview; preview_reset voids it;
 //   - status comes when it changes, and an idle one only when it is believed: after the last message and right before
 //     settled;
-//   - history_reset says that the messages above KeptID are gone; those that follow are new;
+//   - history_reset says that the messages between GoneAfter and GoneBefore are gone (somebody edited one of them);
 //   - queue_update, retry, error and action_required come when they say something new.
 //
 // Raw is the upstream JSON, or JSON of the same shape where the relay joined deltas or read the news over REST.
 type Event struct {
 	client.StreamEvent
 	Parts            int      // how many deltas are joined in a message_part
-	KeptID           int64    // history_reset: the highest id that still stands
+	GoneAfter        int64    // history_reset: the messages with GoneAfter < id are gone,
+	GoneBefore       int64    // as far as id < GoneBefore; 0: all of them
 	WaitsForCapacity bool     // capacity
 	Outcome          *Outcome // settled
 }
@@ -62,13 +63,13 @@ type Outcome struct {
 	WaitsForCapacity bool // runs by name only: the deployment generates for others first
 }
 
-// Text is what the answer says so far: the message, else the preview.
+// Text is what the answer says: of a turn that goes on the preview, if there is one, else the message.
 func (o *Outcome) Text() string {
-	if o.Message != nil {
-		return o.Message.Text()
-	}
 	m := client.Message{Content: o.Preview}
-	return m.Text()
+	if text := m.Text(); text != "" || o.Message == nil {
+		return text
+	}
+	return o.Message.Text()
 }
 
 // Picture is the state of a chat that events go on from. Its slices are shared: do not change them.

@@ -61,8 +61,8 @@ type Relay struct {
 	chats  map[uuid.UUID]*chatFeed
 	gits   map[uuid.UUID]*gitFeed
 	watch  *watchFeed
-	lists  lister
-	reads  reader
+	lists  *reads[struct{}, chatList]
+	pages  *reads[uuid.UUID, *client.MessagesPage]
 }
 
 // New makes the relay of one caller.
@@ -70,12 +70,26 @@ func New(c *client.Client, o Options) *Relay {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Relay{client: c, options: o.withDefaults(), ctx: ctx, cancel: cancel}
 	r.chats, r.gits = map[uuid.UUID]*chatFeed{}, map[uuid.UUID]*gitFeed{}
-	r.lists.relay, r.reads.relay = r, r
+	r.lists = newReads(r, r.listChats)
+	r.pages = newReads(r, r.lastMessages)
 	return r
 }
 
 // Close ends every listener with ErrClosed, closes the sockets and waits until they are gone.
 func (r *Relay) Close() {
+	r.mu.Lock()
 	r.cancel()
+	r.mu.Unlock()
 	r.wait.Wait()
+}
+
+// spawn runs f until the relay closes; false: it is closed.
+func (r *Relay) spawn(f func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx.Err() != nil {
+		return false
+	}
+	r.wait.Go(f)
+	return true
 }

@@ -2,8 +2,11 @@ package relay
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
+
+	"coder-chats-mcp/client"
 )
 
 // TurnOptions says which turn to wait for.
@@ -21,8 +24,205 @@ type TurnOptions struct {
 }
 
 // Turn follows a chat until its turn is over; observe, if not nil, sees every event while it runs, from the caller's
-// goroutine. When ctx ends first the Outcome says how far the chat is (ReasonTimedOut) and the error is nil; the chat goes
-// on.
+// goroutine. When ctx ends first the Outcome says how far the chat is (ReasonTimedOut) and the error is nil. The chat goes
+// on in any case.
 func (r *Relay) Turn(ctx context.Context, chat uuid.UUID, o TurnOptions, observe func(Event)) (Outcome, error) {
-	return Outcome{}, ErrClosed
+	l, err := r.Follow(ctx, chat)
+	if err != nil {
+		if ctx.Err() != nil {
+			return Outcome{Reason: ReasonTimedOut, LastID: o.AfterID}, nil
+		}
+		return Outcome{}, err
+	}
+	defer l.Close()
+	t := turn{TurnOptions: o, picture: l.Picture()}
+	if err := t.verify(ctx, r.client, chat, l.fresh); err != nil && ctx.Err() == nil {
+		return Outcome{}, err
+	}
+	if out, over := t.begin(); over {
+		return t.trimmed(out), nil
+	}
+	for {
+		e, err := l.Next(ctx)
+		if err != nil {
+			out := outcomeOf(l.Now(), ReasonTimedOut)
+			if ctx.Err() != nil {
+				err = nil
+			}
+			return t.trimmed(out), err
+		}
+		if observe != nil {
+			observe(e)
+		}
+		if out, over := t.take(&e); over {
+			return t.trimmed(out), nil
+		}
+		if o.UntilFirstEvent {
+			return t.trimmed(outcomeOf(l.Now(), ReasonFirstEvent)), nil
+		}
+	}
+}
+
+// turn decides when the one turn that a caller waits for is over.
+type turn struct {
+	TurnOptions
+	picture Picture
+
+	queued   *client.QueuedMessage // QueuedID while it waits
+	left     bool                  // it left the queue, its message is not there yet
+	answer   *client.Message       // to MessageID
+	lastID   int64                 // the last message of this turn
+	restless bool                  // the picture's rest is known to be over
+}
+
+// verify asks the server where a picture that was read before the call could be behind: whether the chat still rests, and
+// what became of the queued message.
+func (t *turn) verify(ctx context.Context, c *client.Client, chat uuid.UUID, fresh bool) error {
+	if t.QueuedID != 0 {
+		return t.findQueued(ctx, c, chat)
+	}
+	if fresh || !t.picture.Settled || t.MessageID > 0 {
+		return nil
+	}
+	now, err := c.GetChat(ctx, chat)
+	if err != nil {
+		return err
+	}
+	t.restless = now.Status.Busy()
+	return nil
+}
+
+func (t *turn) findQueued(ctx context.Context, c *client.Client, chat uuid.UUID) error {
+	queue, messages := t.picture.Queue, t.picture.Messages
+	if !t.find(queue) {
+		page, err := c.ListMessages(ctx, chat, client.ListMessagesRequest{Limit: windowMessages})
+		if err != nil {
+			return err
+		}
+		queue, messages = page.Queued, page.Messages
+		slices.Reverse(messages)
+	}
+	if t.find(queue) {
+		return nil
+	}
+	// It is a message by now; queued messages lose their ids, and the newest is the best guess.
+	for i := range messages {
+		if m := &messages[i]; m.Role == client.RoleUser && !m.IsContextOnly() {
+			t.MessageID = m.ID
+		}
+	}
+	return nil
+}
+
+func (t *turn) find(queue []client.QueuedMessage) bool {
+	i := slices.IndexFunc(queue, func(q client.QueuedMessage) bool { return q.ID == t.QueuedID })
+	if i < 0 {
+		return false
+	}
+	t.queued = &queue[i]
+	return true
+}
+
+// begin looks whether the picture already shows the end.
+func (t *turn) begin() (Outcome, bool) {
+	p := &t.picture
+	if t.queued != nil {
+		return Outcome{}, false
+	}
+	for i := range p.Messages {
+		if out, over := t.message(&p.Messages[i], p.Status, len(p.Queue)); over {
+			return out, true
+		}
+	}
+	if p.Settled && !t.restless && p.LastID >= t.MessageID {
+		return outcomeOf(*p, ""), true
+	}
+	if t.UntilFirstEvent && p.LastID > t.AfterID {
+		return outcomeOf(*p, ReasonFirstEvent), true
+	}
+	return Outcome{}, false
+}
+
+// take looks whether an event is the end.
+func (t *turn) take(e *Event) (Outcome, bool) {
+	switch e.Type {
+	case client.EventStatus:
+		t.picture.Status = e.Status.Status
+	case client.EventQueueUpdate:
+		t.picture.Queue = e.QueuedMessages
+		if t.queued != nil && !t.find(e.QueuedMessages) {
+			t.left = true
+		}
+	case client.EventHistoryReset:
+		if e.GoneAfter < t.MessageID && (e.GoneBefore == 0 || t.MessageID < e.GoneBefore) {
+			t.MessageID = 0 // edited away: what matters now is that the chat comes to rest
+		}
+	case client.EventMessage:
+		if t.queued != nil {
+			t.leftQueue(e.Message)
+			return Outcome{}, false
+		}
+		return t.message(e.Message, t.picture.Status, len(t.picture.Queue))
+	case EventSettled:
+		return *e.Outcome, e.Outcome.LastID >= t.MessageID
+	}
+	return Outcome{}, false
+}
+
+// leftQueue: the queued message became this one. Messages come before or after the queue_update without them.
+func (t *turn) leftQueue(m *client.Message) {
+	queued := client.Message{Content: t.queued.Content}
+	if m.Role == client.RoleUser && !m.IsContextOnly() && (t.left || m.Text() == queued.Text()) {
+		t.MessageID, t.queued = m.ID, nil
+	}
+}
+
+// message notes the answer to MessageID. A user message after it begins the next turn, so this one is over, although a chat
+// that works off its queue does not rest in between.
+func (t *turn) message(m *client.Message, status client.Status, queued int) (Outcome, bool) {
+	if t.MessageID == 0 || m.ID <= t.MessageID || m.IsContextOnly() {
+		return Outcome{}, false
+	}
+	if m.Role != client.RoleUser {
+		if t.lastID = m.ID; m.Role == client.RoleAssistant {
+			t.answer = m
+		}
+		return Outcome{}, false
+	}
+	return Outcome{
+		Reason: ReasonSettled, Status: status, Message: t.answer, LastID: max(t.lastID, t.MessageID),
+		Unanswered: t.answer == nil, Queued: queued,
+	}, true
+}
+
+// trimmed leaves out what the caller knows.
+func (t *turn) trimmed(o Outcome) Outcome {
+	if o.Message != nil && o.Message.ID <= max(t.AfterID, t.MessageID) {
+		o.Message = nil
+	}
+	return o
+}
+
+// outcomeOf is a picture as the outcome of a wait; "" = the reason that the picture shows.
+func outcomeOf(p Picture, reason Reason) Outcome {
+	o := Outcome{
+		Reason: reason, Status: p.Status, Message: answer(p.Messages), LastID: p.LastID, Preview: p.Preview,
+		Pending: p.Pending, LastError: p.LastError, Unanswered: p.Unanswered, Queued: len(p.Queue),
+		WaitsForCapacity: p.WaitsForCapacity,
+	}
+	if reason == "" {
+		o.Reason = reasonOf(p.Status)
+	}
+	return o
+}
+
+// reasonOf is why a chat with this status rests.
+func reasonOf(s client.Status) Reason {
+	switch s {
+	case client.StatusError:
+		return ReasonError
+	case client.StatusRequiresAction:
+		return ReasonRequiresAction
+	}
+	return ReasonSettled
 }

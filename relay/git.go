@@ -1,0 +1,324 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/google/uuid"
+
+	"coder-chats-mcp/client"
+)
+
+// GitPicture is the state of the working trees of a chat's workspace. Its slices are shared: do not change them.
+type GitPicture struct {
+	Repositories []GitRepository // sorted by root; none before the chat's tools touched one
+	ScannedAt    time.Time
+	Problem      string    // what the server last said is wrong; "" since the last scan
+	Stale        bool      // the agent stopped answering, or the socket is down: this is the past
+	StaleSince   time.Time // when that was noticed
+}
+
+// GitRepository is the working tree of one repository.
+type GitRepository struct {
+	client.Repository
+	DiffOmitted bool // UnifiedDiff is the server's sentence that the diff is too large (3 MiB), and no diff
+}
+
+// AgentSilentError says that the workspace's agent did not answer a scan. A dead agent does not close the socket (05/077).
+type AgentSilentError struct{ Waited time.Duration }
+
+func (e *AgentSilentError) Error() string {
+	return fmt.Sprintf("The workspace's agent did not answer a scan within %s: the workspace is stopped, or its agent is dead. "+
+		"What is shown is the last known state; check the workspace, start it again if need be.", e.Waited)
+}
+
+// FollowGit is "Watch chat workspace git state via WebSockets", shared by all listeners of the chat, its deltas folded into
+// one picture. It returns when the socket is up, or the typed *client.Error: no workspace, no agent, agent not connected.
+func (r *Relay) FollowGit(ctx context.Context, chat uuid.UUID) (*GitListener, error) {
+	f, err := r.gitFeed(chat)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-f.ready:
+	case <-ctx.Done():
+		f.leave()
+		return nil, ctx.Err()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watch == nil && f.failed != nil {
+		f.leave()
+		return nil, f.failed
+	}
+	return &GitListener{feed: f, seen: f.version, done: make(chan struct{})}, nil
+}
+
+// GitListener is one reader of the working trees of a chat's workspace. Only one goroutine may call Next.
+type GitListener struct {
+	feed *gitFeed
+	seen int
+	once sync.Once
+	done chan struct{}
+}
+
+// Picture is the state now.
+func (l *GitListener) Picture() GitPicture {
+	l.feed.mu.Lock()
+	defer l.feed.mu.Unlock()
+	return l.feed.picture()
+}
+
+// Next waits for a state that is newer than the last one it gave, at first than that of FollowGit. A slow caller misses
+// states in between, never the last.
+func (l *GitListener) Next(ctx context.Context) (GitPicture, error) {
+	for {
+		l.feed.mu.Lock()
+		version, changed, failed, p := l.feed.version, l.feed.changed, l.feed.failed, l.feed.picture()
+		l.feed.mu.Unlock()
+		if version != l.seen {
+			l.seen = version
+			return p, nil
+		}
+		if failed != nil {
+			return GitPicture{}, failed
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return GitPicture{}, ctx.Err()
+		case <-l.done:
+			return GitPicture{}, ErrClosed
+		}
+	}
+}
+
+// Refresh asks for a scan and waits for its answer. The server takes one a second: whoever asks within that time shares the
+// next. *AgentSilentError: no answer came although repositories are known (an agent that knows none does not answer).
+func (l *GitListener) Refresh(ctx context.Context) error {
+	_, err := l.feed.scans.get(ctx, struct{}{})
+	return err
+}
+
+// Close stops listening.
+func (l *GitListener) Close() {
+	l.once.Do(func() {
+		close(l.done)
+		l.feed.leave()
+	})
+}
+
+// gitFeed is one workspace's shared git socket.
+type gitFeed struct {
+	relay  *Relay
+	id     uuid.UUID
+	ctx    context.Context
+	cancel context.CancelFunc
+	ready  chan struct{}
+	shared sharing
+	scans  *reads[struct{}, struct{}]
+
+	mu           sync.Mutex
+	watch        *client.GitWatch // nil while the socket is down
+	repositories map[string]GitRepository
+	renew        bool // a new socket: its first changes are all there is
+	scannedAt    time.Time
+	problem      string
+	staleSince   time.Time
+	answers      int // messages that came
+	refreshed    time.Time
+	version      int
+	changed      chan struct{} // closed by the next change
+	failed       error
+}
+
+func (r *Relay) gitFeed(chat uuid.UUID) (*gitFeed, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	f := r.gits[chat]
+	if f == nil {
+		f = &gitFeed{
+			relay: r, id: chat, ready: make(chan struct{}), changed: make(chan struct{}),
+			repositories: map[string]GitRepository{},
+		}
+		f.ctx, f.cancel = context.WithCancel(r.ctx)
+		f.scans = newReads(r, func(context.Context, struct{}) (struct{}, error) { return struct{}{}, f.scan() })
+		r.gits[chat] = f
+		r.wait.Go(f.run)
+	}
+	f.shared.join()
+	return f, nil
+}
+
+func (f *gitFeed) leave() {
+	f.shared.leave(f.relay, func() {
+		if f.relay.gits[f.id] == f {
+			delete(f.relay.gits, f.id)
+		}
+		f.cancel()
+	})
+}
+
+func (f *gitFeed) run() {
+	err := f.relay.reconnect(f.ctx, "git of chat "+f.id.String(), f.connect)
+	f.cancel()
+	f.relay.mu.Lock()
+	if f.relay.gits[f.id] == f {
+		delete(f.relay.gits, f.id)
+	}
+	f.shared.stop()
+	f.relay.mu.Unlock()
+	f.change(func() { f.failed = err })
+	f.begin()
+}
+
+func (f *gitFeed) begin() {
+	select {
+	case <-f.ready:
+	default:
+		close(f.ready)
+	}
+}
+
+// change changes the picture and tells the listeners.
+func (f *gitFeed) change(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+	f.version++
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *gitFeed) connect(up func()) error {
+	w, err := f.relay.client.WatchGit(f.ctx, f.id)
+	if err != nil {
+		select {
+		case <-f.ready:
+			return err
+		default:
+			return backoff.Permanent(err)
+		}
+	}
+	defer w.Close()
+	f.mu.Lock()
+	f.watch, f.renew = w, true
+	f.mu.Unlock()
+	f.begin()
+	defer f.change(func() { f.watch = nil; f.grownStale() })
+	for {
+		m, err := w.Next(f.ctx)
+		if err != nil {
+			return err
+		}
+		up()
+		f.change(func() { f.fold(&m) })
+	}
+}
+
+func (f *gitFeed) grownStale() {
+	if f.staleSince.IsZero() {
+		f.staleSince = time.Now()
+	}
+}
+
+// fold takes a delta: only the repositories that changed, none when nothing did.
+func (f *gitFeed) fold(m *client.GitMessage) {
+	f.answers++
+	f.staleSince = time.Time{}
+	if m.Type == "error" {
+		f.problem = m.Message
+		return
+	}
+	f.problem, f.scannedAt = "", m.ScannedAt
+	if f.renew && len(m.Repositories) > 0 {
+		f.renew = false
+		clear(f.repositories)
+	}
+	for _, r := range m.Repositories {
+		if r.Removed {
+			delete(f.repositories, r.RepoRoot)
+			continue
+		}
+		f.repositories[r.RepoRoot] = GitRepository{Repository: r, DiffOmitted: strings.HasPrefix(r.UnifiedDiff, tooLarge)}
+	}
+}
+
+// tooLarge begins what the server puts in the place of a diff above 3 MiB (05/074).
+const tooLarge = "Total diff too large to show."
+
+func (f *gitFeed) picture() GitPicture {
+	p := GitPicture{
+		Repositories: slices.SortedFunc(maps.Values(f.repositories), func(a, b GitRepository) int {
+			return cmp.Compare(a.RepoRoot, b.RepoRoot)
+		}),
+		ScannedAt: f.scannedAt, Problem: f.problem, Stale: !f.staleSince.IsZero(), StaleSince: f.staleSince,
+	}
+	return p
+}
+
+// refreshEvery is the server's cooldown.
+const refreshEvery = time.Second
+
+// scan asks the agent once and waits for a word of it.
+func (f *gitFeed) scan() error {
+	f.mu.Lock()
+	pause := time.Until(f.refreshed.Add(refreshEvery))
+	f.mu.Unlock()
+	if err := f.sleep(pause); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	watch, answers, known := f.watch, f.answers, len(f.repositories) > 0
+	f.refreshed = time.Now()
+	f.mu.Unlock()
+	if watch != nil {
+		if err := watch.Refresh(f.ctx); err != nil && f.ctx.Err() != nil {
+			return ErrClosed
+		}
+	}
+	silence := f.relay.options.Silence
+	if !known { // an agent that knows no repository need not answer (05/074)
+		silence = min(silence, refreshEvery/2)
+	}
+	timer := time.NewTimer(silence)
+	defer timer.Stop()
+	for {
+		f.mu.Lock()
+		answered, changed := f.answers > answers, f.changed
+		f.mu.Unlock()
+		if answered {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			if !known {
+				return nil
+			}
+			f.change(f.grownStale)
+			return &AgentSilentError{Waited: silence}
+		case <-f.ctx.Done():
+			return ErrClosed
+		}
+	}
+}
+
+func (f *gitFeed) sleep(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-f.ctx.Done():
+		return ErrClosed
+	}
+}

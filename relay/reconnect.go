@@ -1,0 +1,92 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"coder-chats-mcp/client"
+)
+
+// reconnect calls connect again and again, with jittered pauses, until ctx ends or the API refuses for good; it returns why.
+// connect calls up when the connection proved good.
+func (r *Relay) reconnect(ctx context.Context, what string, connect func(up func()) error) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = r.options.MinBackoff, r.options.MaxBackoff
+	for {
+		err := connect(pause.Reset)
+		if ctx.Err() != nil {
+			return ErrClosed
+		}
+		var permanent *backoff.PermanentError
+		if errors.As(err, &permanent) {
+			return permanent.Unwrap()
+		}
+		if refused(err) {
+			return err
+		}
+		wait := max(pause.NextBackOff(), retryAfter(err))
+		r.options.Logger.Info("upstream socket ended, will reconnect", "what", what, "error", err, "pause", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ErrClosed
+		}
+	}
+}
+
+// refused: asking again will not help.
+func refused(err error) bool {
+	switch client.KindOf(err) {
+	case client.KindUnauthorized, client.KindForbidden, client.KindNotFound, client.KindInvalidArgument, client.KindUnsupported:
+		return true
+	}
+	return false
+}
+
+func retryAfter(err error) time.Duration {
+	var e *client.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// sharing counts the listeners of a feed. Relay.mu guards it.
+type sharing struct {
+	listeners int
+	timer     *time.Timer
+}
+
+// join: the caller holds Relay.mu.
+func (s *sharing) join() {
+	s.listeners++
+	s.stop()
+}
+
+// leave calls end, with Relay.mu held, when nobody joined for Options.Linger.
+func (s *sharing) leave(r *Relay, end func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.listeners--
+	if s.listeners > 0 || r.ctx.Err() != nil {
+		return
+	}
+	s.stop()
+	s.timer = time.AfterFunc(r.options.Linger, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if s.listeners == 0 {
+			end()
+		}
+	})
+}
+
+func (s *sharing) stop() {
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+}
