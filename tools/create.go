@@ -54,16 +54,16 @@ type dynamicTool struct {
 
 type createChatArgs struct {
 	Prompt       string            `json:"prompt,omitempty" jsonschema:"description=the task"`
-	Content      []contentPart     `json:"content,omitempty" jsonschema:"description=instead of prompt"`
+	Content      []contentPart     `json:"content,omitempty" jsonschema:"description=or parts" jsonschema_extras:"brief=true"`
 	Model        string            `json:"model,omitempty" jsonschema:"description=id or name"`
-	Organization string            `json:"organization,omitempty" jsonschema:"description=id or name; default yours"`
+	Organization string            `json:"organization,omitempty" jsonschema:"description=id or name"`
 	Labels       map[string]string `json:"labels,omitempty"`
 	WorkspaceID  uuid.UUID         `json:"workspace_id,omitzero" jsonschema:"format=uuid"`
 	PlanMode     string            `json:"plan_mode,omitempty" jsonschema:"enum=plan"`
 	SystemPrompt string            `json:"system_prompt,omitempty"`
 	MCPServerIDs []uuid.UUID       `json:"mcp_server_ids,omitempty" jsonschema:"format=uuid"`
-	DynamicTools []dynamicTool     `json:"dynamic_tools,omitempty" jsonschema:"description=tools you answer with submit_tool_results"`
-	RequestID    string            `json:"request_id,omitempty" jsonschema:"maxLength=200,description=the same one never makes a second chat"`
+	DynamicTools []dynamicTool     `json:"dynamic_tools,omitempty" jsonschema:"description=answered by submit_tool_results" jsonschema_extras:"brief=true"`
+	RequestID    string            `json:"request_id,omitempty" jsonschema:"maxLength=200,description=idempotency key"`
 	waitArgs
 }
 
@@ -79,7 +79,7 @@ type created struct {
 
 var _ = declare(Spec{
 	Name: "create_chat", Title: "Create chat", Operation: "Create chat", Toolset: Chats, Effect: Writes,
-	Description: "Hands a task to a new Coder agent chat. Returns at once; with wait_seconds, the answer when it is done by then.",
+	Description: "Gives a task to a new agent chat. With wait_seconds, returns its answer if done by then.",
 }, func(ctx context.Context, s *Session, a createChatArgs) (*Result, error) {
 	request, err := a.request(ctx, s)
 	if err != nil {
@@ -209,7 +209,7 @@ func afterwards(s *Session, done string, err error) error {
 
 // waitArgs are the arguments of every call that can wait for a turn.
 type waitArgs struct {
-	WaitSeconds       *float64 `json:"wait_seconds,omitempty" jsonschema:"minimum=0,description=0 (default) returns at once"`
+	WaitSeconds       *float64 `json:"wait_seconds,omitempty" jsonschema:"minimum=0,description=default 0"`
 	InterruptOnCancel bool     `json:"interrupt_on_cancel,omitempty"`
 }
 

@@ -107,7 +107,7 @@ func messagesText(chat uuid.UUID, l messageList) string {
 type sendMessageArgs struct {
 	Chat         uuid.UUID     `json:"chat" jsonschema:"format=chat,description=id or URL"`
 	Text         string        `json:"text,omitempty"`
-	Content      []contentPart `json:"content,omitempty" jsonschema:"description=instead of text"`
+	Content      []contentPart `json:"content,omitempty" jsonschema:"description=or parts" jsonschema_extras:"brief=true"`
 	BusyBehavior string        `json:"busy_behavior,omitempty" jsonschema:"enum=queue,enum=interrupt,description=when a turn runs; default queue"`
 	Model        string        `json:"model,omitempty" jsonschema:"description=id or name"`
 	PlanMode     *string       `json:"plan_mode,omitempty" jsonschema:"description=plan or an empty string"`
@@ -195,7 +195,7 @@ type editMessageArgs struct {
 	Chat      uuid.UUID     `json:"chat" jsonschema:"format=chat,description=id or URL"`
 	MessageID int64         `json:"message_id" jsonschema:"minimum=1"`
 	Text      string        `json:"text,omitempty"`
-	Content   []contentPart `json:"content,omitempty" jsonschema:"description=instead of text"`
+	Content   []contentPart `json:"content,omitempty" jsonschema:"description=or parts" jsonschema_extras:"brief=true"`
 	Model     string        `json:"model,omitempty" jsonschema:"description=id or name"`
 	waitArgs
 }
