@@ -64,7 +64,7 @@ type Outcome struct {
 }
 
 // Text is what the answer says: of a turn that goes on the preview, if there is one, else the message.
-func (o *Outcome) Text() string {
+func (o Outcome) Text() string {
 	m := client.Message{Content: o.Preview}
 	if text := m.Text(); text != "" || o.Message == nil {
 		return text

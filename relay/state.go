@@ -157,6 +157,9 @@ func (s *state) applyStatus(st client.Status, e *client.StreamEvent) {
 		if s.rested && st == s.status {
 			return // May tells everything twice
 		}
+		if s.rested && s.status == client.StatusRequiresAction && !s.ordered {
+			s.suspect = e != nil // the calls were refused; May's stream does not have the rows (05/025)
+		}
 		if s.claim != st {
 			s.claim, s.since = st, time.Now()
 		}
@@ -489,7 +492,7 @@ func (s *state) certain() bool {
 		return s.failure != nil
 	case s.claim == client.StatusRequiresAction:
 		return s.action != nil && s.hasCalls()
-	case s.ordered:
+	case s.ordered, s.status == client.StatusRequiresAction: // nothing ran
 		return true
 	case len(s.queue) > 0 || !s.fresh():
 		return false
@@ -514,13 +517,13 @@ func lastSaid(messages []client.Message) *client.Message {
 }
 
 // endsTurn: after this message the model has nothing more to say. It goes on after tool results, but not after those of
-// the tools that ask the user (05/032).
+// the tools that ask the user (05/032), unless they failed (05/028).
 func endsTurn(m *client.Message) bool {
 	switch m.Role {
 	case client.RoleAssistant:
 		return !callsTools(m)
 	case client.RoleTool:
-		return slices.ContainsFunc(m.Content, func(p client.Part) bool { return asksUser[p.ToolName] })
+		return slices.ContainsFunc(m.Content, func(p client.Part) bool { return asksUser[p.ToolName] && !p.IsError })
 	}
 	return false
 }
