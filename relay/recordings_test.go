@@ -67,7 +67,7 @@ func checkOrder(t *testing.T, frames []timedFrame) {
 		s.apply(f.events)
 		s.snapshot = false
 		if s.suspect {
-			s.sync(&history{chat: client.Chat{Status: s.status}, messages: seen(s, f.events)})
+			s.sync(&history{chat: client.Chat{Status: s.status}, messages: stored(s, frames, f.events)})
 		}
 		if quiet := i == len(frames)-1 || frames[i+1].at-f.at > 300; quiet && s.claim != "" {
 			s.explain(&client.Chat{Status: s.claim, LastError: &client.ChatError{Message: "read"}})
@@ -105,10 +105,18 @@ func checkOrder(t *testing.T, frames []timedFrame) {
 	}
 }
 
-// seen is the history as a reader of the stream has it: the last repetition, else all.
-func seen(s *state, events []client.StreamEvent) []client.Message {
+// stored is the history that REST would give: what a frame repeats, else what is known and the tool rows right after it.
+func stored(s *state, frames []timedFrame, frame []client.StreamEvent) []client.Message {
+	all := map[int64]client.Message{}
+	for _, f := range frames {
+		for _, e := range f.events {
+			if e.Message != nil {
+				all[e.Message.ID] = *e.Message
+			}
+		}
+	}
 	var repeated []client.Message
-	for _, e := range events {
+	for _, e := range frame {
 		if e.Message != nil {
 			repeated = append(repeated, *e.Message)
 		}
@@ -116,7 +124,11 @@ func seen(s *state, events []client.StreamEvent) []client.Message {
 	if len(repeated) > 1 {
 		return repeated
 	}
-	return slices.Clone(s.messages)
+	history := slices.Clone(s.messages)
+	for next, ok := all[s.lastID+1]; ok && next.Role == client.RoleTool; next, ok = all[next.ID+1] {
+		history = append(history, next)
+	}
+	return history
 }
 
 func describe(e *Event) string {
