@@ -58,7 +58,7 @@ func runDemo(ctx context.Context, tell *teller, s *settings) error {
 	}
 	defer sim.Close()
 	d := &demo{tell: tell}
-	stop, err := d.connect(ctx, sim)
+	stop, err := d.connect(ctx, sim, generation)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
@@ -85,7 +85,7 @@ type demo struct {
 }
 
 // connect puts the client and the server on the two ends of a pair of pipes, as an editor does with a child process.
-func (d *demo) connect(ctx context.Context, sim *simulator.Instance) (stop func(), err error) {
+func (d *demo) connect(ctx context.Context, sim *simulator.Instance, generation simulator.Generation) (stop func(), err error) {
 	api, err := client.New(sim.URL, sim.Users()[0].Token, client.Options{})
 	if err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (d *demo) connect(ctx context.Context, sim *simulator.Instance) (stop func(
 		return nil, err
 	}
 	d.tell.title("An MCP client connects to %s", result.ServerInfo.Name)
-	d.tell.say("%d tools; a simulated Coder %s at %s", len(list.Tools), sim.Generation(), sim.URL)
+	d.tell.say("%d tools; a simulated Coder %s at %s", len(list.Tools), generation, sim.URL)
 	return stop, nil
 }
 

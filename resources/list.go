@@ -30,7 +30,7 @@ func List(ctx context.Context, src Source, cursor string) (page []mcp.Resource, 
 		return nil, "", fmt.Errorf("list resources: %w", err)
 	}
 	if cursor == "" {
-		page = fixed()
+		page = Static()
 	}
 	if len(chats) > pageOfChats {
 		chats = chats[:pageOfChats]
@@ -52,7 +52,8 @@ func chatsFrom(ctx context.Context, src Source, at position) ([]client.Chat, err
 	return src.Client.ListChats(ctx, client.ListChatsRequest{Limit: pageOfChats + 1, Offset: at.offset})
 }
 
-func fixed() []mcp.Resource {
+// Static are the resources that every caller has.
+func Static() []mcp.Resource {
 	var all []mcp.Resource
 	for _, k := range kinds {
 		if !k.templated() {

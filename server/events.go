@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"sync"
 
@@ -11,7 +10,6 @@ import (
 
 	"coder-chats-mcp/client"
 	"coder-chats-mcp/relay"
-	"coder-chats-mcp/transport"
 )
 
 // pump tells a session every stream event of a chat that it subscribed to, as notifications/message. It lives while any address of the chat is subscribed to.
@@ -74,24 +72,10 @@ func (s *session) logEvent(ctx context.Context, chat uuid.UUID, e relay.Event) {
 	if len(e.Raw) == 0 {
 		return // the relay's own conclusion, not an event of the API
 	}
-	var join *transport.Join
-	if e.Type == client.EventMessagePart {
-		join = &transport.Join{Key: chat.String(), Merge: joinEvents}
-	}
-	if err := s.transport.Log(ctx, levelOf(e), "chat/"+chat.String(), loggedEvent{e}, join); err != nil {
+	// Nothing joins here: while the outbox is full this waits, and the relay joins what comes meanwhile.
+	if err := s.transport.Log(ctx, levelOf(e), "chat/"+chat.String(), e.Raw, nil); err != nil {
 		s.server.log.Debug("a stream event was not told", "chat", chat, "error", err)
 	}
-}
-
-// loggedEvent is an event that may still be joined with the next while it waits to be written.
-type loggedEvent struct{ relay.Event }
-
-// MarshalJSON is the event as the API sent it, or of that shape.
-func (e loggedEvent) MarshalJSON() ([]byte, error) { return json.RawMessage(e.Raw).MarshalJSON() }
-
-func joinEvents(queued, next any) (any, bool) {
-	joined, ok := relay.Join(queued.(loggedEvent).Event, next.(loggedEvent).Event)
-	return loggedEvent{joined}, ok
 }
 
 func levelOf(e relay.Event) mcp.LoggingLevel {

@@ -167,13 +167,13 @@ func (s *Server) listResources(ctx context.Context, cursor string) ([]mcp.Resour
 	return page, next, err
 }
 
-func (s *Server) getPrompt(p prompts.Prompt) server.PromptHandlerFunc {
+func (s *Server) getPrompt(p *prompts.Prompt) server.PromptHandlerFunc {
 	return func(_ context.Context, q mcp.GetPromptRequest) (*mcp.GetPromptResult, error) {
-		result, err := p.Messages(s.offers, q.Params.Arguments)
+		messages, err := p.Messages(s.offers, q.Params.Arguments)
 		if err != nil {
 			return nil, &transport.Error{Code: mcp.INVALID_PARAMS, Message: err.Error()}
 		}
-		return result, nil
+		return &mcp.GetPromptResult{Description: p.Description, Messages: messages}, nil
 	}
 }
 

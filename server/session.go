@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -154,7 +153,7 @@ func (s *session) Changed(ctx context.Context, e client.WatchEvent) {
 	if _, set := s.transport.LogLevelFor(ctx); !set {
 		return
 	}
-	if err := s.transport.Log(ctx, mcp.LoggingLevelInfo, "chat/"+e.Chat.ID.String(), json.RawMessage(e.Raw), nil); err != nil {
+	if err := s.transport.Log(ctx, mcp.LoggingLevelInfo, "chat/"+e.Chat.ID.String(), e.Raw, nil); err != nil {
 		s.server.log.Debug("an event of the chat list was not told", "error", err)
 	}
 }
