@@ -57,12 +57,20 @@ func setID(field **uuid.UUID, value []byte) error {
 		*field = nil
 		return nil
 	}
-	id := new(uuid.UUID)
-	if err := json.Unmarshal(value, id); err != nil {
+	id, err := parseID(value)
+	if err != nil {
 		return err
 	}
-	*field = id
+	*field = &id
 	return nil
+}
+
+func parseID(value []byte) (uuid.UUID, error) {
+	inner, plain := plainText(value)
+	if !plain {
+		return uuid.Nil, errSyntax
+	}
+	return uuid.ParseBytes(inner)
 }
 
 func setNumber[T int | int64](field *T, value []byte) error {
@@ -187,7 +195,7 @@ func (e *PartEvent) UnmarshalJSON(data []byte) error {
 // UnmarshalJSON decodes a stream event. Raw is a slice of data.
 func (e *StreamEvent) UnmarshalJSON(data []byte) error {
 	*e = StreamEvent{Raw: data}
-	return eachMember(data, func(name, value []byte) error {
+	return eachMember(data, func(name, value []byte) (err error) {
 		if bytes.Equal(value, null) {
 			return nil
 		}
@@ -195,7 +203,8 @@ func (e *StreamEvent) UnmarshalJSON(data []byte) error {
 		case "type":
 			return setText(&e.Type, value)
 		case "chat_id":
-			return json.Unmarshal(value, &e.ChatID)
+			e.ChatID, err = parseID(value)
+			return err
 		case "message_part":
 			e.MessagePart = new(PartEvent)
 			return e.MessagePart.UnmarshalJSON(value)

@@ -49,6 +49,7 @@ type Error struct {
 
 	hint    string
 	version string // of the server
+	noRoute bool   // the server does not know the address
 	cause   error
 }
 
@@ -210,7 +211,14 @@ func (c *Client) answerError(k *call, resp *http.Response) *Error {
 	}
 	e.say(body, resp)
 	e.Message, e.Detail = c.redact(e.Message), c.redact(e.Detail)
+	e.noRoute = resp.StatusCode == http.StatusNotFound && e.Message == routeNotFound
+	if k.takenForID(e.Message) {
+		e.noRoute, e.Message, e.Detail = true, "It took the operation's name for a chat's id ("+k.path[0]+").", ""
+	}
 	e.Kind = kindOf(resp.StatusCode, e.Message)
+	if e.noRoute {
+		e.Kind = KindUnsupported
+	}
 	if e.Kind != KindQueueFull {
 		e.RetryAfter = retryAfter(resp, time.Now())
 	}
@@ -267,9 +275,6 @@ func kindOf(status int, message string) Kind {
 	case http.StatusForbidden:
 		return KindForbidden
 	case http.StatusNotFound:
-		if message == routeNotFound {
-			return KindUnsupported
-		}
 		return KindNotFound
 	case http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented:
 		return KindUnsupported

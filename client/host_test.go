@@ -214,6 +214,26 @@ func TestAnOperationThatTheServerLacksIsUnsupported(t *testing.T) {
 	require.Equal(t, 3, p.count("GET /api/experimental/chats/"+chatID.String()+"/prompts"))
 }
 
+func TestANameThatIsTakenForAChatIsAMissingRoute(t *testing.T) {
+	p := newPeer(t, map[string]http.HandlerFunc{
+		"GET /api/experimental/chats/model-configs": reply(400, `{"message":"Invalid UUID \"model-configs\".","detail":"invalid UUID length: 13"}`),
+	})
+	_, err := p.client(t, client.Options{}).ListModelConfigs(t.Context())
+	require.True(t, client.IsUnsupported(err))
+	require.ErrorContains(t, err, "lacks this operation")
+}
+
+func TestModelsWithoutUsableIDs(t *testing.T) {
+	p := newPeer(t, map[string]http.HandlerFunc{
+		"GET /api/v2/chats":    reply(200, `[]`),
+		"GET /api/v2/users/me": reply(200, `{"organization_ids":["`+chatID.String()+`"]}`),
+		"GET /api/v2/organizations/" + chatID.String() + "/chats/models": reply(200, `{"providers":[{"provider":"p","models":[{"id":"p:m","model":"m"}]}]}`),
+	})
+	_, err := p.client(t, client.Options{}).ListModelConfigs(t.Context())
+	require.True(t, client.IsUnsupported(err))
+	require.ErrorContains(t, err, "Leave the model out")
+}
+
 func TestModelsLiveUnderAnOrganizationSince237(t *testing.T) {
 	org := uuid.MustParse("8da55fcf-2e54-4a8e-af10-50a1acdd3281")
 	id := uuid.MustParse("02d96fea-9507-4cbd-901e-d40dc5bfeea7")

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
 	"time"
 
@@ -84,16 +85,28 @@ type ModelConfig struct {
 // servers without that address it is the models of the caller's default organization that have a UUID.
 func (c *Client) ListModelConfigs(ctx context.Context) ([]ModelConfig, error) {
 	var configs modelConfigs
-	err := c.do(ctx, call{op: opListModelConfigs, path: []string{"model-configs"}, out: &configs})
-	return configs, err
+	if err := c.do(ctx, call{op: opListModelConfigs, path: []string{"model-configs"}, out: &configs}); err != nil {
+		return nil, err
+	}
+	if len(configs.list) == 0 && configs.unusable > 0 {
+		return nil, &Error{
+			Kind: KindUnsupported, Op: opListModelConfigs, Method: http.MethodGet,
+			Message: "This Coder server lists its models without the ids that a chat could be created with.",
+			hint:    "Leave the model out, and the server's default one runs.",
+		}
+	}
+	return configs.list, nil
 }
 
 // modelConfigs come as a list, or as an organization's models: {"models":[...]} or {"providers":[{"models":[...]}]}.
-type modelConfigs []ModelConfig
+type modelConfigs struct {
+	list     []ModelConfig
+	unusable int // models whose id is a name, no UUID
+}
 
 func (m *modelConfigs) UnmarshalJSON(data []byte) error {
 	if i := skipSpace(data, 0); i < len(data) && data[i] == '[' {
-		return json.Unmarshal(data, (*[]ModelConfig)(m))
+		return json.Unmarshal(data, &m.list)
 	}
 	type group struct {
 		Provider string            `json:"provider"`
@@ -106,13 +119,15 @@ func (m *modelConfigs) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &all); err != nil {
 		return err
 	}
-	*m = modelConfigs{}
+	m.list = []ModelConfig{}
 	for _, g := range append(all.Providers, all.group) {
 		for _, raw := range g.Models {
 			config := ModelConfig{Provider: g.Provider, Enabled: true}
-			if json.Unmarshal(raw, &config) == nil && config.ID != uuid.Nil {
-				*m = append(*m, config)
+			if json.Unmarshal(raw, &config) != nil || config.ID == uuid.Nil {
+				m.unusable++
+				continue
 			}
+			m.list = append(m.list, config)
 		}
 	}
 	return nil

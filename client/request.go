@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // call is one operation: what to ask, and where the answer goes.
@@ -87,7 +90,13 @@ func (c *Client) movedError(k *call, now Generation) error {
 
 func isRouteNotFound(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Status == http.StatusNotFound && e.Message == routeNotFound
+	return errors.As(err, &e) && e.noRoute
+}
+
+// takenForID reports whether the server took the operation's own name (models, watch) for a chat's id: it lacks the
+// operation then, and its next route is the one of a chat (058).
+func (k *call) takenForID(message string) bool {
+	return !k.root && len(k.path) == 1 && uuid.Validate(k.path[0]) != nil && message == fmt.Sprintf("Invalid UUID %q.", k.path[0])
 }
 
 // inGeneration tries the addresses that the operation may have in a generation, until one is a route.
