@@ -133,7 +133,7 @@ func TestEncodings(t *testing.T) {
 		},
 		"ZRLE palette and runs": {
 			update(rectangle(image.Rect(0, 0, 4, 2), rfb.ZRLE, zrle(
-				[]byte{128 + 3}, pixels(3, "RGB"), []byte{0, 128 | 1, 2, 2, 128 | 0, 2}))),
+				[]byte{128 + 3}, pixels(3, "RGB"), []byte{0, 128 | 1, 2, 2, 128, 2}))),
 			drawn("RGGG", "BRRR"),
 		},
 		"ZRLE in two rectangles": {

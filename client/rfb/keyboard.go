@@ -20,6 +20,9 @@ func (c *Conn) Type(ctx context.Context, text string) error {
 	if len(text) > MaxText {
 		return fmt.Errorf("%w: a text of %d bytes, limit %d; type it in pieces", ErrInput, len(text), MaxText)
 	}
+	if text == "" {
+		return nil
+	}
 	var m []byte
 	for _, r := range strings.ReplaceAll(text, "\r\n", "\n") {
 		code, err := keysymOfRune(r)

@@ -68,7 +68,7 @@ func (p *peer) hear(n int) []byte {
 
 func (p *peer) expect(want []byte) {
 	p.t.Helper()
-	assert.Equal(p.t, want, p.hear(len(want)))
+	assert.Equal(p.t, append([]byte{}, want...), p.hear(len(want)))
 }
 
 // untilGone reads, and forgets, what the client still says.
