@@ -48,6 +48,8 @@ type traces struct {
 	listed   bool           // only lists show it
 	snapshot map[string]any // the chat as first shown
 	shownAt  float64
+	model    string // as first shown, with modelAt
+	modelAt  float64
 	messages map[int64]trace
 	queued   map[int64]trace
 	sent     []string // contents that recorded requests brought
@@ -81,6 +83,7 @@ func implied(generation string, all []Recording, r Recording) []call {
 		calls = append(calls, h.callsOf(h.chats[id])...)
 	}
 	calls = append(calls, h.uploads()...)
+	calls = append(calls, h.neighbours()...)
 	slices.SortStableFunc(calls, func(a, b call) int { return cmp.Compare(a.at, b.at) })
 	return calls
 }
@@ -208,8 +211,16 @@ func (h *historian) state(t *traces) []call {
 
 func (t *traces) show(chat map[string]any, at float64) {
 	t.snapshot, t.shownAt = chat, at
+	model, _ := chat["last_model_config_id"].(string)
+	t.showModel(model, at)
 	if owner, _ := chat["owner_id"].(string); owners[owner] != "" {
 		t.token = owners[owner]
+	}
+}
+
+func (t *traces) showModel(model string, at float64) {
+	if t.model == "" || at < t.modelAt {
+		t.model, t.modelAt = model, at
 	}
 }
 
@@ -224,6 +235,8 @@ func (h *historian) readMessage(chat string, v map[string]any, at float64) {
 	if err != nil || content == nil {
 		return
 	}
+	model, _ := v["model_config_id"].(string)
+	t.showModel(model, at)
 	into := t.messages
 	if role, ok := v["role"]; ok {
 		if _, byUser := v["created_by"]; role != "user" || !byUser {
@@ -369,6 +382,27 @@ func (h *historian) callsOf(t *traces) []call {
 	return calls
 }
 
+// neighbours are chats of earlier scripts that a script relies on without naming them.
+func (h *historian) neighbours() []call {
+	const first = -1e7
+	_, script, _ := strings.Cut(h.recording.Name, "-")
+	hello := call{
+		at: first, chat: firstChat, token: "<ADMIN_TOKEN>", method: http.MethodPost, path: apiPrefix + "/chats", settle: idleAfter, create: true,
+		body: json.RawMessage(fmt.Sprintf(`{"organization_id":%q,"content":[{"type":"text","text":"hello world"}]}`, worlds[h.generation].organization)),
+	}
+	switch script {
+	case "edit-message": // edits message 3, which is another chat's
+		return []call{hello}
+	case "patch-while-running": // pins a second chat
+		pin := call{
+			at: first + 1, chat: hello.chat, token: hello.token, method: http.MethodPatch, path: apiPrefix + "/chats/" + hello.chat,
+			body: json.RawMessage(`{"pin_order":1}`),
+		}
+		return []call{hello, pin}
+	}
+	return nil
+}
+
 // orphanPolls are the waits for a turn that no recorded request started.
 func (t *traces) orphanPolls() []float64 {
 	var orphans []float64
@@ -408,12 +442,12 @@ func (h *historian) create(t *traces, content []any) call {
 		body["unsafe_dynamic_tools"] = tools
 	}
 	for _, key := range []string{"plan_mode", "labels", "workspace_id"} {
-		if v, ok := t.snapshot[key]; ok && h.fromCreate(t, key) {
+		if v, ok := t.snapshot[key]; ok && h.fromCreate(t, key, t.shownAt) {
 			body[key] = v
 		}
 	}
-	if model, _ := t.snapshot["last_model_config_id"].(string); model != "" && model != worlds[h.generation].models[0].ID.String() && h.fromCreate(t, "model") {
-		body["model_config_id"] = model
+	if t.model != "" && t.model != worlds[h.generation].models[0].ID.String() && h.fromCreate(t, "model_config_id", t.modelAt) {
+		body["model_config_id"] = t.model
 	}
 	data, _ := json.Marshal(body)
 	return call{
@@ -423,9 +457,9 @@ func (h *historian) create(t *traces, content []any) call {
 }
 
 // fromCreate tells whether a property of a chat can only come from its create: no request set it before it was shown.
-func (h *historian) fromCreate(t *traces, key string) bool {
+func (h *historian) fromCreate(t *traces, key string, shownAt float64) bool {
 	for _, s := range h.recording.Steps {
-		if s.Kind == "http" && s.TMs < t.shownAt && s.Request.Method != http.MethodGet && strings.Contains(s.Request.Path, t.id) && strings.Contains(string(s.Request.Body), `"`+key) {
+		if s.Kind == "http" && s.TMs < shownAt && s.Response.Status < http.StatusMultipleChoices && s.Request.Method != http.MethodGet && strings.Contains(s.Request.Path, t.id) && strings.Contains(string(s.Request.Body), `"`+key) {
 			return false
 		}
 	}
@@ -545,3 +579,6 @@ func inputParts(content []any) []any {
 	}
 	return parts
 }
+
+// firstChat stands for the id of a chat that a recording relies on without naming it.
+const firstChat = "f1f1f1f1-0000-4000-8000-000000000001"

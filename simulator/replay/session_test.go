@@ -84,8 +84,7 @@ func (s *session) send(method, path string, headers map[string]string, body json
 func (s *session) liveHeader(headers map[string]string) http.Header {
 	live := http.Header{"User-Agent": {"replay"}}
 	for name, value := range headers {
-		value = strings.ReplaceAll(s.liveTokens(value), recordedHost, s.host)
-		live.Set(name, value)
+		live.Set(name, hostPattern.ReplaceAllLiteralString(s.liveTokens(value), s.host))
 	}
 	return live
 }
@@ -227,7 +226,7 @@ func (c *comparer) answer(want *Response, got answer) error {
 		return fmt.Errorf("want status %d, got %d %s", want.Status, got.status, brief(string(got.body)))
 	}
 	for _, name := range comparedHeaders {
-		recorded, live := want.Headers[name], got.header.Get(name)
+		recorded, live := want.Headers[name], strings.Join(got.header.Values(name), ", ")
 		if recorded == "" && name != "Content-Type" && name != "Retry-After" {
 			continue
 		}

@@ -18,6 +18,7 @@ func socketKind(ws *Socket) string {
 func (p *player) open(i int, ws *Socket) {
 	if p.unlimited() {
 		p.caughtUp(ws.TConnectMs)
+		p.settled(ws)
 	}
 	o := outcome{key: p.key("~" + strings.ReplaceAll(ws.ID, " ", "_")), socket: true, frames: len(recordedMessages(ws))}
 	w, err := dialWire(p.host, p.livePath(ws.Request.Path), p.liveHeader(ws.Request.Headers), strings.Contains(ws.ID, "no-pong"))
@@ -34,6 +35,18 @@ func (p *player) open(i int, ws *Socket) {
 		return
 	}
 	p.sockets[i] = w
+}
+
+// settled waits for the end of a turn that was over when the recorder opened its stream.
+func (p *player) settled(ws *Socket) {
+	match := chatPath.FindStringSubmatch(ws.Request.Path)
+	if socketKind(ws) != "stream" || match == nil || len(ws.Frames) == 0 {
+		return
+	}
+	snapshot := progressOf([][]byte{[]byte(ws.Frames[0].Data)})
+	if snapshot.status != "" && !unsettled(snapshot.status) {
+		p.awaitStatus(match[1], snapshot.status, patience)
+	}
 }
 
 // handshake compares how a handshake was answered; whether compression was agreed on counts for what a client must be

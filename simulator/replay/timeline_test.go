@@ -253,7 +253,14 @@ func (p *player) ready(s Step) {
 			return
 		}
 	}
-	if status, ok := p.lastSeen(strings.ToLower(match[1]), s.TMs); ok {
+	if strings.HasSuffix(s.Request.Path, "/interrupt") && !strings.Contains(string(s.Response.Body), `"pending"`) {
+		p.awaitPickUp(match[1])
+	}
+	status, ok := p.lastSeen(strings.ToLower(match[1]), s.TMs)
+	if strings.Contains(string(s.Response.Body), `"queued_message"`) && !unsettled(status) && status != "requires_action" && status != "error" {
+		return // it was busy, whatever was last seen
+	}
+	if ok {
 		p.awaitStatus(match[1], status, hurry)
 	}
 }
@@ -428,6 +435,11 @@ func (p *player) awaitStatus(chat, status string, within time.Duration) {
 		live := p.liveStatus(chat)
 		return live == status || unsettled(live) && unsettled(status)
 	})
+}
+
+// awaitPickUp waits until a worker has a chat that was just created.
+func (p *player) awaitPickUp(chat string) {
+	eventually(hurry, func() bool { return p.liveStatus(chat) != "pending" })
 }
 
 func (p *player) awaitIdle(chat string, within time.Duration) {

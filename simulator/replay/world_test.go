@@ -85,7 +85,7 @@ func options(generation string, r Recording) simulator.Options {
 	w := worlds[generation]
 	o := simulator.Options{
 		Generation:    simulator.Generation(generation),
-		TokenDelay:    4 * time.Millisecond,
+		TokenDelay:    12 * time.Millisecond,
 		Organizations: []simulator.Organization{{ID: uuid.MustParse(w.organization), Name: "coder", DisplayName: "Coder", Default: true}},
 		Models:        append([]simulator.Model(nil), w.models...),
 		Users:         append([]simulator.User(nil), w.users...),
