@@ -231,7 +231,7 @@ func (s *Server) createChat(c *call) *apiError {
 	s.autoTitle(ch)
 	v := s.fullView(ch)
 	v.Warnings = warnings
-	writeJSON(c.w, http.StatusCreated, v)
+	c.reply(http.StatusCreated, v)
 	return nil
 }
 
@@ -401,6 +401,6 @@ func (s *Server) getChat(c *call) *apiError {
 	s.mu.Lock()
 	v := s.fullView(c.chat)
 	s.mu.Unlock()
-	writeJSON(c.w, http.StatusOK, v)
+	c.reply(http.StatusOK, v)
 	return nil
 }

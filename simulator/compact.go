@@ -73,7 +73,7 @@ func (s *Server) compact(c *call) *apiError {
 	ch.publish(append([]event{ch.statusEvent()}, s.reset(ch)...)...)
 	s.announceStatus(ch)
 	s.startTurn(ch)
-	writeJSON(c.w, http.StatusOK, s.view(ch))
+	c.reply(http.StatusOK, s.view(ch))
 	return nil
 }
 

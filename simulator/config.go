@@ -60,7 +60,7 @@ func (r configRoute) answer(c *call) *apiError {
 	if r.members == http.StatusNotFound && !c.user.Owner {
 		return notFound()
 	}
-	writeJSON(c.w, http.StatusOK, json.RawMessage(r.body))
+	c.reply(http.StatusOK, json.RawMessage(r.body))
 	return nil
 }
 

@@ -25,7 +25,7 @@ func (s *Server) getDiff(c *call) *apiError {
 		d.Provider, d.RemoteOrigin, d.Branch, d.Diff = "github", w.origin, w.branch, w.unifiedDiff()
 	}
 	s.mu.Unlock()
-	writeJSON(c.w, http.StatusOK, d)
+	c.reply(http.StatusOK, d)
 	return nil
 }
 
@@ -49,7 +49,8 @@ func (c *chat) diffStatus() *diffStatus {
 		return d
 	}
 	d.URL = strings.TrimSuffix(w.origin, ".git") + "/tree/" + w.branch
-	d.HeadBranch, d.RefreshedAt = w.branch, &c.updated
+	at := c.updated
+	d.HeadBranch, d.RefreshedAt = w.branch, &at
 	d.ChangedFiles = len(w.changedPaths())
 	for _, p := range w.changedPaths() {
 		for _, l := range compare(lines(w.base[p]), lines(w.tree[p])) {

@@ -98,7 +98,7 @@ func (s *Server) uploadFile(c *call) *apiError {
 	s.mu.Lock()
 	s.files[f.ID] = f
 	s.mu.Unlock()
-	writeJSON(c.w, http.StatusCreated, map[string]uuid.UUID{"id": f.ID})
+	c.reply(http.StatusCreated, map[string]uuid.UUID{"id": f.ID})
 	return nil
 }
 
@@ -249,7 +249,7 @@ func (s *Server) fileDownloadURL(c *call) *apiError {
 		return err
 	}
 	sum := sha256.Sum256(f.data)
-	writeJSON(c.w, http.StatusOK, map[string]any{
+	c.reply(http.StatusOK, map[string]any{
 		"url":        fmt.Sprintf("http://%s%s/files/%s/download?token=%s", c.r.Host, s.gen.chats, f.ID, f.signature()),
 		"expires_at": now().Add(5 * time.Minute), "sha256": hex.EncodeToString(sum[:]), "size_bytes": len(f.data),
 		"name": f.Name, "mime_type": f.MimeType,

@@ -59,6 +59,8 @@ type behaviour struct {
 	drainOnSend   bool   // a send to a chat in error promotes the head of its backlog
 	resumeOnStop  bool   // interrupt in requires_action lets the model go on
 
+	pickUp time.Duration // until a worker has found a chat that is to run
+
 	// Stream and watch.
 	statusTwice    bool // every status arrives from the worker and from pubsub
 	partsFirst     bool // snapshot: status, parts, messages; else messages, status, parts
@@ -116,6 +118,7 @@ func may2026() behaviour {
 		version: "v2.34.0-devel+may", chats: "/api/experimental/chats",
 		adminConfig: true,
 		started:     statusPending, archiveActive: true, archiveChild: true, titleLock: true,
+		pickUp:      8 * time.Millisecond,
 		statusTwice: true, partsFirst: true, partBuffer: 128, watchToolCalls: true,
 		drainSummary: "Still working on request",
 		noPong:       "Ping failed", streamGoodbye: websocket.StatusNormalClosure,
@@ -133,6 +136,7 @@ func august2026() behaviour {
 		version: "v2.36.0-devel+august", chats: "/api/experimental/chats",
 		newEndpoints: true,
 		started:      statusRunning, interrupting: true, drainOnSend: true, resumeOnStop: true,
+		pickUp:   30 * time.Millisecond,
 		previews: true, liveToolRows: true, replayNotices: true, watchRunning: true, subSummaries: true,
 		noPong:     "liveness probe failed",
 		ownerNames: true, fileSizes: true, storedTwice: true, chunkedParts: true, jsonbText: true, parsedCalls: true,

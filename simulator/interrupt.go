@@ -24,7 +24,7 @@ func (s *Server) interrupt(c *call) *apiError {
 	default:
 		s.stopTurn(ch)
 	}
-	writeJSON(c.w, http.StatusOK, s.view(ch))
+	c.reply(http.StatusOK, s.view(ch))
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (s *Server) listChats(c *call) *apiError {
 	for _, k := range found[:min(limit, len(found))] {
 		page = append(page, s.listView(k))
 	}
-	writeJSON(c.w, http.StatusOK, page)
+	c.reply(http.StatusOK, page)
 	return nil
 }
 
@@ -281,6 +281,6 @@ func (s *Server) chatsByWorkspace(c *call) *apiError {
 			}
 		}
 	}
-	writeJSON(c.w, http.StatusOK, found)
+	c.reply(http.StatusOK, found)
 	return nil
 }

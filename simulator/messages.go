@@ -49,7 +49,7 @@ func (s *Server) listMessages(c *call) *apiError {
 	if before == 0 && after == 0 {
 		page.QueuedMessages = append(page.QueuedMessages, c.chat.queue...)
 	}
-	writeJSON(c.w, http.StatusOK, page)
+	c.reply(http.StatusOK, page)
 	return nil
 }
 
@@ -78,7 +78,7 @@ func (s *Server) listPrompts(c *call) *apiError {
 			prompts = append(prompts, promptJSON{m.ID, text})
 		}
 	}
-	writeJSON(c.w, http.StatusOK, map[string]any{"prompts": prompts})
+	c.reply(http.StatusOK, map[string]any{"prompts": prompts})
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (s *Server) sendMessage(c *call) *apiError {
 		return err
 	}
 	resp.Warnings = s.link(ch, parts)
-	writeJSON(c.w, http.StatusOK, resp)
+	c.reply(http.StatusOK, resp)
 	return nil
 }
 
@@ -290,7 +290,7 @@ func (s *Server) editMessage(c *call) *apiError {
 	}
 	resp := s.rewrite(ch, at, parts, model)
 	resp.Warnings = s.link(ch, parts)
-	writeJSON(c.w, http.StatusOK, resp)
+	c.reply(http.StatusOK, resp)
 	return nil
 }
 

@@ -40,7 +40,7 @@ func (s *Server) listModels(c *call) *apiError {
 	if s.gen.newEndpoints {
 		body["unsupported_providers"] = []string{}
 	}
-	writeJSON(c.w, http.StatusOK, body)
+	c.reply(http.StatusOK, body)
 	return nil
 }
 
@@ -77,7 +77,7 @@ func (s *Server) listModelConfigs(c *call) *apiError {
 			configs = append(configs, s.modelConfig(m))
 		}
 	}
-	writeJSON(c.w, http.StatusOK, configs)
+	c.reply(http.StatusOK, configs)
 	return nil
 }
 

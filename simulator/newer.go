@@ -27,7 +27,7 @@ func (s *Server) getACL(c *call) *apiError {
 			users = append(users, aclUser{u.ID, u.Username, u.Name, role})
 		}
 	}
-	writeJSON(c.w, http.StatusOK, map[string]any{"users": users, "groups": []any{}})
+	c.reply(http.StatusOK, map[string]any{"users": users, "groups": []any{}})
 	return nil
 }
 
@@ -96,7 +96,7 @@ func (s *Server) getCost(c *call) *apiError {
 			unpriced++
 		}
 	}
-	writeJSON(c.w, http.StatusOK, map[string]any{
+	c.reply(http.StatusOK, map[string]any{
 		"chat_id": c.chat.id, "total_cost_micros": 0, "request_count": c.chat.requests, "unpriced_request_count": unpriced,
 	})
 	return nil
@@ -106,7 +106,7 @@ func (s *Server) getCost(c *call) *apiError {
 func (s *Server) refreshContext(c *call) *apiError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	writeJSON(c.w, http.StatusOK, s.view(c.chat))
+	c.reply(http.StatusOK, s.view(c.chat))
 	return nil
 }
 
@@ -120,6 +120,6 @@ func (s *Server) reconcileInvalid(c *call) *apiError {
 
 // debugRuns serves GET /chats/{chat}/debug/runs.
 func (s *Server) debugRuns(c *call) *apiError {
-	writeJSON(c.w, http.StatusOK, []any{})
+	c.reply(http.StatusOK, []any{})
 	return nil
 }

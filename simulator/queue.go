@@ -87,6 +87,6 @@ func (s *Server) promoteQueued(c *call) *apiError {
 		s.drain(ch, nil)
 		s.startTurn(ch)
 	}
-	writeJSON(c.w, http.StatusAccepted, map[string]string{"message": "Queued message promotion accepted."})
+	c.reply(http.StatusAccepted, map[string]string{"message": "Queued message promotion accepted."})
 	return nil
 }

@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -16,7 +18,14 @@ type call struct {
 	user *User
 	chat *chat // of {chat} routes
 	id   string
+
+	status int
+	body   []byte
 }
+
+// reply keeps the answer until the handler is done: it is encoded under the
+// server's lock, and written to a client that may be slow without it.
+func (c *call) reply(status int, body any) { c.status, c.body = status, encode(body) }
 
 // handler answers itself, or returns the error to answer with.
 type handler func(*call) *apiError
@@ -103,7 +112,11 @@ func (s *Server) chatRoutes() []route {
 			route{method: "PUT", pattern: "/{chat}/context", handle: s.refreshContext},
 			route{method: "POST", pattern: "/{chat}/reconcile-invalid", handle: s.reconcileInvalid})
 	}
-	return append(routes, s.configRoutes()...)
+	routes = append(routes, s.configRoutes()...)
+	slices.SortStableFunc(routes, func(a, b route) int { // fixed names before {chat}
+		return cmp.Compare(strings.Count(a.pattern, "/{chat}"), strings.Count(b.pattern, "/{chat}"))
+	})
+	return routes
 }
 
 func (s *Server) siteRoutes() []route {
@@ -239,6 +252,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, m matched) {
 	}
 	if err := m.route.handle(c); err != nil {
 		err.write(w)
+	} else if c.body != nil {
+		writeJSON(w, c.status, json.RawMessage(c.body))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"coder-chats-mcp/simulator"
 
 	"github.com/coder/websocket"
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -305,4 +306,14 @@ func (s *socket) n(n int) []string {
 		seen = append(seen, brief(s.next()))
 	}
 	return seen
+}
+
+func uuidOf(n byte) uuid.UUID { return uuid.UUID{15: n} }
+
+func jsonOf(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
 }

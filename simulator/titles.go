@@ -114,7 +114,7 @@ func (s *Server) regenerateTitle(c *call) *apiError {
 	if other == nil { // of two at once, the later takes the earlier one's title (08/064)
 		s.setTitle(c.chat, title)
 	}
-	writeJSON(c.w, http.StatusOK, s.view(c.chat))
+	c.reply(http.StatusOK, s.view(c.chat))
 	return nil
 }
 
@@ -128,7 +128,7 @@ func (s *Server) proposeTitle(c *call) *apiError {
 		err.Message = "Failed to propose chat title."
 		return err
 	}
-	writeJSON(c.w, http.StatusOK, map[string]string{"title": title})
+	c.reply(http.StatusOK, map[string]string{"title": title})
 	return nil
 }
 

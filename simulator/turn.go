@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	pickUpDelay    = 8 * time.Millisecond  // until a worker finds a pending chat
-	interruptDelay = 20 * time.Millisecond // until a stopped turn has stored its partial answer
+	interruptDelay = 40 * time.Millisecond // until a stopped turn has stored its partial answer
 	summaryDelay   = 5 * time.Millisecond
 	toolPatience   = 5 * time.Minute // in requires_action
 )
@@ -113,7 +112,7 @@ func (c *chat) owns(t *turn) bool { return c.turn == t && t.ctx.Err() == nil }
 
 // pickUp is the worker's finding the chat: pending becomes running.
 func (s *Server) pickUp(c *chat, t *turn) bool {
-	if s.gen.started == statusPending && !pause(t.ctx, s.scaled(pickUpDelay)) {
+	if !pause(t.ctx, s.scaled(s.gen.pickUp)) {
 		return false
 	}
 	s.mu.Lock()

@@ -40,7 +40,7 @@ func (s *Server) getUser(c *call) *apiError {
 	if u.Owner {
 		j.Roles = append(j.Roles, roleJSON{"owner", "Owner"})
 	}
-	writeJSON(c.w, http.StatusOK, j)
+	c.reply(http.StatusOK, j)
 	return nil
 }
 
@@ -82,7 +82,7 @@ func (s *Server) listOrganizations(c *call) *apiError {
 			mine = append(mine, organizationJSON{ID: o.ID, Name: o.Name, DisplayName: o.DisplayName, IsDefault: o.Default, CreatedAt: at, UpdatedAt: at})
 		}
 	}
-	writeJSON(c.w, http.StatusOK, mine)
+	c.reply(http.StatusOK, mine)
 	return nil
 }
 
@@ -92,7 +92,7 @@ func (s *Server) buildInfo(c *call) *apiError {
 	if s.gen.newEndpoints {
 		provisioner = "1.18"
 	}
-	writeJSON(c.w, http.StatusOK, map[string]any{
+	c.reply(http.StatusOK, map[string]any{
 		"external_url": "https://github.com/coder/coder", "version": s.gen.version, "dashboard_url": "http://" + c.r.Host,
 		"telemetry": false, "workspace_proxy": false, "agent_api_version": "1.0", "provisioner_api_version": provisioner,
 		"upgrade_message": "", "deployment_id": fixedID("deployment").String(), "webpush_public_key": "",
@@ -105,6 +105,6 @@ func (s *Server) experiments(c *call) *apiError {
 	if s.gen.newEndpoints {
 		names = append(names, "oauth2", "mcp-server-http")
 	}
-	writeJSON(c.w, http.StatusOK, names)
+	c.reply(http.StatusOK, names)
 	return nil
 }
