@@ -76,7 +76,29 @@ func (c *comparer) compareStream(recorded, live [][]byte) error {
 	if c.generation == may {
 		return c.compareMayStream(want, got)
 	}
-	return c.compareItems(attemptBegun(want), attemptBegun(got))
+	return c.compareItems(august2026(want), august2026(got))
+}
+
+// august2026 brings what is free in August into one form: parts go on while messages are queued, and after the last
+// message preview_reset and waiting come in either order (08/082: to one of two streams so, to the other so).
+func august2026(items []streamItem) []streamItem {
+	var kept []streamItem
+	for _, item := range attemptBegun(items) {
+		last := len(kept) - 1
+		for last >= 0 && strings.HasPrefix(kept[last].name, "queue_update") {
+			last--
+		}
+		if strings.HasPrefix(item.name, "parts ") && last >= 0 && kept[last].name == item.name {
+			kept[last].text += item.text
+			continue
+		}
+		if n := len(kept); item.name == "preview_reset" && n > 1 && kept[n-1].name == "status waiting" && kept[n-2].name == "message assistant" {
+			kept = append(kept[:n-1], item, kept[n-1])
+			continue
+		}
+		kept = append(kept, item)
+	}
+	return kept
 }
 
 // attemptBegun leaves free whether a stream was opened before or after the model was asked: before it, a
@@ -119,7 +141,7 @@ func (c *comparer) item(want, got streamItem) error {
 	if chunkText.MatchString(want.text) && chunkText.MatchString(got.text) {
 		return c.json(withoutText(want.event), withoutText(got.event)) // how far it came is compared in the message
 	}
-	if c.generation == august && want.text != got.text {
+	if c.generation == august && !c.pattern(want.text, got.text) {
 		return fmt.Errorf("want text %s, got %s", brief(want.text), brief(got.text))
 	}
 	return c.json(withoutText(want.event), withoutText(got.event))
@@ -169,12 +191,8 @@ func (c *comparer) compareMayStream(want, got []streamItem) error {
 		if err := c.item(item, other); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		delete(parts, name)
 	}
-	for name := range parts {
-		return fmt.Errorf("%s too many", name)
-	}
-	return nil
+	return nil // parts get lost (05/055): those that the recorder never saw are free
 }
 
 func mayMessages(items []streamItem) []streamItem {

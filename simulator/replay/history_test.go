@@ -344,6 +344,7 @@ func (h *historian) callsOf(t *traces) []call {
 			sent = append(sent, partsKey(q.content)) // it comes again as a message
 			continue
 		}
+		q.at = h.beforeLater(t.id, id, q.at)
 		calls = append(calls, h.send(t, q, atOnce))
 		sent = append(sent, partsKey(q.content))
 	}
@@ -401,6 +402,22 @@ func (h *historian) neighbours() []call {
 		return []call{hello, pin}
 	}
 	return nil
+}
+
+// beforeLater moves a queued message before the recorded request that queued a later one.
+func (h *historian) beforeLater(chat string, id int64, at float64) float64 {
+	for _, s := range h.recording.Steps {
+		if s.Kind != "http" || !strings.HasSuffix(s.Request.Path, chat+"/messages") || s.Request.Method != http.MethodPost {
+			continue
+		}
+		var answer struct {
+			Queued *struct{ ID int64 } `json:"queued_message"`
+		}
+		if json.Unmarshal(s.Response.Body, &answer) == nil && answer.Queued != nil && answer.Queued.ID > id {
+			at = min(at, s.TMs)
+		}
+	}
+	return at
 }
 
 // orphanPolls are the waits for a turn that no recorded request started.

@@ -11,7 +11,8 @@ import (
 //
 //	GENERATION/RECORDING#STEP reason        one exchange
 //	GENERATION/RECORDING~SOCKET reason      one WebSocket
-//	class TEXT reason                       every exchange whose path holds TEXT: not a part of the product, not sent
+//	class METHOD:TEXT reason                every exchange with that method (* is any) whose path holds TEXT: outside
+//	                                        the product and not sent
 type mismatches struct {
 	reasons map[string]string
 	classes map[string]string
@@ -51,9 +52,10 @@ func (m *mismatches) lists(key string) bool {
 	return ok
 }
 
-func (m *mismatches) excludes(path string) bool {
-	for text := range m.classes {
-		if strings.Contains(path, text) {
+func (m *mismatches) excludes(r *Request) bool {
+	for class := range m.classes {
+		method, text, _ := strings.Cut(class, ":")
+		if (method == "*" || method == r.Method) && strings.Contains(r.Path, text) {
 			return true
 		}
 	}

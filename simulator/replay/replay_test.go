@@ -76,7 +76,7 @@ func fullRun(outcomes map[string][]outcome) bool {
 func replayed(t *testing.T, generation string, all []Recording, r Recording, list *mismatches) []outcome {
 	p := &player{
 		session: newSession(t, generation, r), list: list,
-		sockets: map[int]*wire{}, pending: map[int]chan sent{},
+		sockets: map[int]*wire{}, pending: map[int]chan sent{}, born: map[string]birth{},
 	}
 	p.play(implied(generation, all, r))
 	for _, o := range p.outcomes {

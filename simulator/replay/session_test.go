@@ -206,11 +206,11 @@ func binaryBody(object map[string]any, length json.Number) ([]byte, error) {
 	return append(data, make([]byte, int(n)-len(data))...), nil
 }
 
-// compare tells whether an answer is the recorded one. Ids that it learns are kept only when keep is set or the
-// answers match.
-func (s *session) compare(want *Response, got answer) error {
+// compare tells whether an answer is the recorded one. Ids that it learns are kept when the answers match.
+func (s *session) compare(step Step, got answer) error {
 	c := s.comparer()
-	if err := c.answer(want, got); err != nil {
+	c.looking = step.Request.Method == http.MethodGet
+	if err := c.answer(step.Response, got); err != nil {
 		return err
 	}
 	s.ids = c.ids

@@ -18,6 +18,7 @@ type player struct {
 	sockets  map[int]*wire
 	pending  map[int]chan sent // requests that overlap later steps
 	evidence map[string][]seen // statuses of chats over time
+	born     map[string]birth
 	outcomes []outcome
 }
 
@@ -40,6 +41,12 @@ type seen struct {
 	status string
 }
 
+// birth is when a chat was made, in the recording and now.
+type birth struct {
+	at   float64
+	live time.Time
+}
+
 type moment struct {
 	at  float64
 	act func()
@@ -48,7 +55,7 @@ type moment struct {
 const (
 	patience = 3 * time.Second // until a state must be reached
 	hurry    = 700 * time.Millisecond
-	tick     = 4 * time.Millisecond
+	tick     = 15 * time.Millisecond
 )
 
 // eventually polls until done says true; false when the time is over.
@@ -80,7 +87,7 @@ func (p *player) play(calls []call) {
 			add(s.TMs, func() { p.begin(s) })
 			add(s.TMs+s.ElapsedMs, func() { p.finish(s) })
 		default:
-			add(s.TMs, func() { p.exchange(s) })
+			add(p.turnOf(i), func() { p.exchange(s) })
 		}
 	}
 	for i := range p.recording.WebSockets {
@@ -102,6 +109,18 @@ func (p *player) play(calls []call) {
 	for _, w := range p.sockets {
 		w.close(0, "")
 	}
+}
+
+// turnOf puts requests that the recorder sent at once into the order in which it wrote them down.
+func (p *player) turnOf(i int) float64 {
+	const atOnce = 2 // ms
+	at := p.recording.Steps[i].TMs
+	for _, earlier := range p.recording.Steps[:i] {
+		if earlier.Kind == "http" && earlier.TMs > at && earlier.TMs < at+atOnce {
+			at = earlier.TMs
+		}
+	}
+	return at
 }
 
 // overlaps tells a request during which the recorder sent others.
@@ -132,6 +151,7 @@ func (p *player) implied(c call) {
 		object, _ := v.(map[string]any)
 		if id, _ := object["id"].(string); id != "" {
 			p.ids.pair(c.chat, id)
+			p.born[c.chat] = birth{c.at, time.Now()}
 		}
 	}
 	if c.settle == idleAfter {
@@ -149,7 +169,7 @@ func withToken(c call) map[string]string {
 
 func (p *player) exchange(s Step) {
 	o := outcome{key: p.key(fmt.Sprintf("#%d", s.Index))}
-	if p.list.excludes(s.Request.Path) {
+	if p.list.excludes(s.Request) {
 		o.class = true
 		p.note(o)
 		return
@@ -166,7 +186,7 @@ func (p *player) exchange(s Step) {
 	eventually(within, func() bool {
 		got, o.err = p.send(s.Request.Method, s.Request.Path, s.Request.Headers, s.Request.Body)
 		if o.err == nil {
-			o.err = p.compare(s.Response, got)
+			o.err = p.compare(s, got)
 		}
 		return o.err == nil
 	})
@@ -198,7 +218,7 @@ func (p *player) settle(s Step, got answer, o outcome) {
 
 // begin sends a request and leaves its answer for later.
 func (p *player) begin(s Step) {
-	if p.list.excludes(s.Request.Path) {
+	if p.list.excludes(s.Request) {
 		p.note(outcome{key: p.key(fmt.Sprintf("#%d", s.Index)), class: true})
 		return
 	}
@@ -231,7 +251,7 @@ func (p *player) finish(s Step) {
 	got := <-answered
 	o := outcome{key: p.key(fmt.Sprintf("#%d", s.Index)), err: got.err}
 	if o.err == nil {
-		o.err = p.compare(s.Response, got.answer)
+		o.err = p.compare(s, got.answer)
 	}
 	p.settle(s, got.answer, o)
 }
@@ -255,6 +275,7 @@ func (p *player) ready(s Step) {
 	}
 	if strings.HasSuffix(s.Request.Path, "/interrupt") && !strings.Contains(string(s.Response.Body), `"pending"`) {
 		p.awaitPickUp(match[1])
+		p.letTalk(match[1], s.TMs)
 	}
 	status, ok := p.lastSeen(strings.ToLower(match[1]), s.TMs)
 	if strings.Contains(string(s.Response.Body), `"queued_message"`) && !unsettled(status) && status != "requires_action" && status != "error" {
@@ -435,6 +456,14 @@ func (p *player) awaitStatus(chat, status string, within time.Duration) {
 		live := p.liveStatus(chat)
 		return live == status || unsettled(live) && unsettled(status)
 	})
+}
+
+// letTalk gives the model of a young chat the time that it had in the recording before it was interrupted: it talks by
+// the clock.
+func (p *player) letTalk(chat string, at float64) {
+	if b, ok := p.born[chat]; ok && at-b.at < 1000 {
+		time.Sleep(time.Until(b.live.Add(time.Duration((at - b.at) * float64(time.Millisecond)))))
+	}
 }
 
 // awaitPickUp waits until a worker has a chat that was just created.

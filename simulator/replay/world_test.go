@@ -85,7 +85,7 @@ func options(generation string, r Recording) simulator.Options {
 	w := worlds[generation]
 	o := simulator.Options{
 		Generation:    simulator.Generation(generation),
-		TokenDelay:    12 * time.Millisecond,
+		TokenDelay:    20 * time.Millisecond,
 		Organizations: []simulator.Organization{{ID: uuid.MustParse(w.organization), Name: "coder", DisplayName: "Coder", Default: true}},
 		Models:        append([]simulator.Model(nil), w.models...),
 		Users:         append([]simulator.User(nil), w.users...),
@@ -95,6 +95,7 @@ func options(generation string, r Recording) simulator.Options {
 	if generation == august {
 		o.Models[1].ReasoningEfforts = []string{"none", "minimal", "low", "medium", "high"}
 	}
+	o.Models[0], o.Models[1], o.Models[2] = o.Models[2], o.Models[0], o.Models[1] // lists are ordered by name
 	o.Models = append(o.Models, otherModels(w, r)...)
 	before := r.Name < "005"
 	for i := range o.Users {
@@ -119,13 +120,16 @@ func options(generation string, r Recording) simulator.Options {
 			o.Speed = 60 // it waits for a minute
 		}
 	}
-	o.RawToolArgs = rawToolArgs(r)
+	o.RawToolArgs = rawToolArgs(generation, r)
 	return o
 }
 
 // rawToolArgs tells the recordings whose orders call a tool with the marker NOTITLE behind the JSON, which the
-// scripted model took for a part of it.
-func rawToolArgs(r Recording) bool {
+// scripted model of May took for a part of it.
+func rawToolArgs(generation string, r Recording) bool {
+	if generation != may {
+		return false
+	}
 	for _, name := range []string{
 		"dynamic-tool", "dynamic-tool-interrupt", "dynamic-tool-archive", "builtin-tool", "ask-user-question",
 		"dynamic-tool-collision", "spawn-agent",
