@@ -8,6 +8,7 @@ import (
 	"image"
 	"net"
 	"sync"
+	"time"
 )
 
 // Options say how to connect. The zero value suits a desktop without a password.
@@ -107,23 +108,31 @@ func (c *Conn) run() {
 	close(c.done)
 }
 
-// send writes a message in one piece. A context that ends while it is written
-// closes the connection: half a message cannot be taken back.
+// send writes a message in one piece. A context that ends before all of it is
+// written closes the connection: half a message cannot be taken back.
 func (c *Conn) send(ctx context.Context, message []byte) error {
 	if err := c.acquire(ctx, c.writing); err != nil {
 		return err
 	}
 	defer func() { <-c.writing }()
-	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(cut)
+		_ = c.conn.SetWriteDeadline(time.Unix(1, 0)) // long past
+	})
 	_, err := c.conn.Write(message)
 	if !stop() {
+		<-cut
+		_ = c.conn.SetWriteDeadline(time.Time{})
+	}
+	if err == nil {
+		return nil
+	}
+	c.conn.Close()
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err != nil {
-		c.conn.Close()
-		return fmt.Errorf("%w: %w", ErrClosed, err)
-	}
-	return nil
+	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
 // acquire puts its token into slot, or says why it is pointless to wait for it.

@@ -120,6 +120,7 @@ func TestHandshakeFailures(t *testing.T) {
 		"a reason that is too long":    {"RFB 003.008\n\x00\xff\xff\xff\xff", "", rfb.ErrTooLarge, "reason"},
 		"a reason that is cut off":     {"RFB 003.008\n\x00\x00\x00", "", rfb.ErrRefused, "cut off"},
 		"a name that is too long":      {string(slices.Concat(session(image.Pt(1, 1))[:38], u32(1<<20))), "", rfb.ErrTooLarge, "name"},
+		"a desktop of no size":         {string(session(image.Point{})), "", rfb.ErrProtocol, "0x0"},
 		"a desktop that is too big":    {"RFB 003.003\n\x00\x00\x00\x01" + hugeDesktop, "", rfb.ErrTooLarge, "60000x60000"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -137,14 +137,14 @@ func (c *Conn) extendedResize(size image.Point, status int) error {
 
 // resize makes the framebuffer of the given size. Its pixels are lost when that is a new one.
 func (c *Conn) resize(size image.Point) error {
-	if size == c.Size() {
-		return nil
-	}
 	if size.X == 0 || size.Y == 0 {
 		return fmt.Errorf("%w: a desktop of %dx%d pixels", ErrProtocol, size.X, size.Y)
 	}
 	if size.X > maxSide || size.Y > maxSide || size.X*size.Y > maxPixels {
 		return fmt.Errorf("%w: a desktop of %dx%d pixels, limit %d a side and %d in all", ErrTooLarge, size.X, size.Y, maxSide, maxPixels)
+	}
+	if size == c.Size() {
+		return nil
 	}
 	c.fb = framebuffer{img: image.NewRGBA(image.Rectangle{Max: size}), replaced: true}
 	c.mu.Lock()
