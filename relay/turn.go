@@ -19,6 +19,8 @@ type TurnOptions struct {
 	MessageID int64
 	// QueuedID is the queued message just sent: Turn waits until it became a message and that is answered.
 	QueuedID int64
+	// Answered are calls whose results the caller has just submitted: a chat that still waits for them is not at rest.
+	Answered []string
 	// UntilFirstEvent: return with the first thing that is new after AfterID.
 	UntilFirstEvent bool
 }
@@ -134,8 +136,8 @@ func (t *turn) begin() (Outcome, bool) {
 			return out, true
 		}
 	}
-	if p.Settled && !t.restless && p.LastID >= t.MessageID {
-		return outcomeOf(*p, ""), true
+	if rest := outcomeOf(*p, ""); p.Settled && !t.restless && p.LastID >= t.MessageID && !t.answered(&rest) {
+		return rest, true
 	}
 	if t.UntilFirstEvent && p.LastID > t.AfterID {
 		return outcomeOf(*p, ReasonFirstEvent), true
@@ -164,9 +166,16 @@ func (t *turn) take(e *Event) (Outcome, bool) {
 		}
 		return t.message(e.Message, t.picture.Status, len(t.picture.Queue))
 	case EventSettled:
-		return *e.Outcome, e.Outcome.LastID >= t.MessageID
+		return *e.Outcome, e.Outcome.LastID >= t.MessageID && !t.answered(e.Outcome)
 	}
 	return Outcome{}, false
+}
+
+// answered reports whether all that the chat asks for is on its way already.
+func (t *turn) answered(o *Outcome) bool {
+	return o.Reason == ReasonRequiresAction && len(t.Answered) > 0 && !slices.ContainsFunc(o.Pending, func(c client.PendingCall) bool {
+		return !slices.Contains(t.Answered, c.ToolCallID)
+	})
 }
 
 // leftQueue: the queued message became this one. Messages come before or after the queue_update without them.

@@ -75,6 +75,7 @@ func (s *Server) chatRoutes() []route {
 		{method: "POST", pattern: "/", handle: s.createChat},
 		{method: "GET", pattern: "/watch", handle: s.watch},
 		{method: "GET", pattern: "/by-workspace", handle: s.chatsByWorkspace},
+		{method: "GET", pattern: "/model-configs", handle: s.listModelConfigs},
 		{method: "POST", pattern: "/files", handle: s.uploadFile},
 		{method: "GET", pattern: "/files/{id}", handle: s.getFile},
 		{method: "GET", pattern: "/{chat}", handle: s.getChat},
@@ -97,7 +98,6 @@ func (s *Server) chatRoutes() []route {
 	if !s.gen.modelsPerOrganization {
 		routes = append(routes,
 			route{method: "GET", pattern: "/models", handle: s.listModels},
-			route{method: "GET", pattern: "/model-configs", handle: s.listModelConfigs},
 			route{method: "GET", pattern: "/{chat}/stream/desktop", handle: s.desktopStream})
 	}
 	if s.gen.newEndpoints {

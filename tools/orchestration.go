@@ -53,11 +53,14 @@ var _ = declare(Spec{
 	if a.none() {
 		return &Result{Text: head, Structured: answer}, nil
 	}
-	var last int64
+	var options relay.TurnOptions
 	if len(known.Messages) > 0 {
-		last = known.Messages[0].ID
+		options.AfterID = known.Messages[0].ID
 	}
-	outcome, err := s.follow(ctx, a.Chat, relay.TurnOptions{AfterID: last, MessageID: last}, a.waitArgs)
+	for _, r := range a.Results {
+		options.Answered = append(options.Answered, r.ToolCallID)
+	}
+	outcome, err := s.follow(ctx, a.Chat, options, a.waitArgs)
 	if err != nil {
 		return nil, afterwards(s, "the results were submitted", err)
 	}
