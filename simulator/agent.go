@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -62,7 +63,7 @@ func (s *Server) think(c *chat, t *turn) *reply {
 		return s.tell(c, prompt, results)
 	}
 	if len(results) > 0 {
-		return s.say("tool result was: " + s.readResult(results[len(results)-1].Content[0].Result))
+		return s.say("tool result was: " + s.readResult(results[len(results)-1].Content[0]))
 	}
 	if c.resume != "" {
 		text := c.resume
@@ -87,28 +88,29 @@ func (c *chat) lastExchange() (prompt string, results []*message) {
 	return prompt, results
 }
 
-// imageNote is how the recorded model told of a file: the recordings were made
-// with images of known size, all else it could not read (08/062).
+// imageNote is how the recorded model told of a file: an image by the length
+// of its data URL, all else it could not read (08/062).
 func imageNote(p part) string {
 	if strings.HasPrefix(p.MediaType, "image/") {
-		return "[image " + p.MediaType + "]"
+		encoded := len("data:"+p.MediaType+";base64,") + base64.StdEncoding.EncodedLen(p.size)
+		return fmt.Sprintf("[image %s %db64]", p.MediaType, encoded)
 	}
 	return "[file undefined]"
 }
 
 // readResult is what the model makes of a tool's result: its error, if it has
 // one, else the JSON as the server gave it.
-func (s *Server) readResult(result json.RawMessage) string {
+func (s *Server) readResult(p part) string {
 	var failed struct {
 		Error string `json:"error"`
 	}
-	if json.Unmarshal(result, &failed) == nil && failed.Error != "" {
+	if json.Unmarshal(p.Result, &failed) == nil && failed.Error != "" {
 		return failed.Error
 	}
-	if s.gen.jsonbText {
-		return jsonbText(result)
+	if s.gen.jsonbText || p.CreatedAt == nil { // or came from the database, as a client's does
+		return jsonbText(p.Result)
 	}
-	return string(result)
+	return string(p.Result)
 }
 
 // order is the first line of a prompt, read as a command.

@@ -26,7 +26,9 @@ type chat struct {
 	turnSummary, summary     *string
 	created, updated         time.Time
 	archived, waitsForSlot   bool
-	compacting               bool   // the turn only stores a summary
+	compacting               bool // the turn only stores a summary
+	staleRetry               *retryPayload
+	overfull                 int    // tokens of a context that is to be compacted
 	resume                   string // what the model is to go on with after a compaction
 	draining                 bool   // the turn goes on with a queued message: the worker keeps the chat
 	pin                      int32

@@ -21,10 +21,18 @@ func (s *Server) maybeCompact(c *chat, t *turn, m *message) verdict {
 	if limit == 0 || m.Usage.InputTokens*100 < compactAbove*limit {
 		return over
 	}
-	s.storeSummary(c, t, "automatic", m.Usage.InputTokens, limit)
+	if s.gen.compactLate {
+		c.overfull = m.Usage.InputTokens
+		return over
+	}
+	s.compactFull(c, t, m.Usage.InputTokens)
+	return goOn
+}
+
+func (s *Server) compactFull(c *chat, t *turn, tokens int) {
+	s.storeSummary(c, t, "automatic", tokens, s.contextLimit(c.model))
 	c.resume = "The following is a summary of the earlier conversation. The assistant was actively working when the context was compacted. " +
 		"Continue the work described below:\n\n" + compactSummary
-	return goOn
 }
 
 func (s *Server) storeSummary(c *chat, t *turn, source string, tokens, limit int) {
@@ -77,10 +85,15 @@ func (s *Server) compact(c *call) *apiError {
 	return nil
 }
 
-// compacts does what a manual compaction asked for, instead of an answer.
+// compacts does what a manual compaction asked for, instead of an answer, or
+// what a full context needs before one.
 func (s *Server) compacts(c *chat, t *turn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.overfull > 0 && c.owns(t) {
+		s.compactFull(c, t, c.overfull)
+		c.overfull = 0
+	}
 	if !c.compacting || !c.owns(t) {
 		return false
 	}

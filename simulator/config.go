@@ -32,6 +32,7 @@ var mayConfig = []configRoute{
 var onlyMay = []configRoute{
 	{path: "/config/desktop-enabled", body: `{"enable_desktop":false}`},
 	{path: "/config/template-allowlist", body: `{"template_ids":[]}`, members: 404},
+	{path: "/usage-limits", body: `{"spend_limit_micros":null,"period":"day","updated_at":"2026-05-01T09:00:00Z","unpriced_model_count":1,"overrides":[],"group_overrides":[]}`, members: 403},
 	{path: "/usage-limits/status", body: `{"is_limited":false,"current_spend":0,"period_start":"0001-01-01T00:00:00Z","period_end":"0001-01-01T00:00:00Z"}`},
 	{path: "/user-provider-configs", body: `[]`},
 }
@@ -57,8 +58,13 @@ func (s *Server) configRoutes() []route {
 }
 
 func (r configRoute) answer(c *call) *apiError {
-	if r.members == http.StatusNotFound && !c.user.Owner {
-		return notFound()
+	if !c.user.Owner {
+		switch r.members {
+		case http.StatusNotFound:
+			return notFound()
+		case http.StatusForbidden:
+			return forbidden()
+		}
 	}
 	c.reply(http.StatusOK, json.RawMessage(r.body))
 	return nil

@@ -97,7 +97,7 @@ func (s *Server) checkPart(u *User, p inputPart) (part, string) {
 		if f == nil || f.OwnerID != u.ID && !u.Owner {
 			return part{}, "file_id references a file that does not exist."
 		}
-		return part{Type: "file", FileID: &f.ID, MediaType: f.MimeType, Name: f.Name}, ""
+		return part{Type: "file", FileID: &f.ID, MediaType: f.MimeType, Name: f.Name, size: len(f.data)}, ""
 	case "file-reference":
 		if strings.TrimSpace(p.FileName) == "" {
 			return part{}, "file_name cannot be empty for file-reference."

@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 // apiError is an answer that is not a success, as the API writes it.
@@ -64,8 +65,6 @@ func writeText(w http.ResponseWriter, status int, text string) {
 
 // methodNotAllowed answers as the real router does: no body, the methods in Allow.
 func methodNotAllowed(w http.ResponseWriter, allow []string) {
-	for _, m := range allow {
-		w.Header().Add("Allow", m)
-	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
 	w.WriteHeader(http.StatusMethodNotAllowed)
 }

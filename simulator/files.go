@@ -210,7 +210,7 @@ func (s *Server) getFile(c *call) *apiError {
 	if err != nil {
 		return err
 	}
-	serveFile(c.w, f)
+	serveFile(c.w, f, "private, max-age=31536000, immutable")
 	return nil
 }
 
@@ -228,7 +228,7 @@ func (s *Server) findFile(c *call) (*file, *apiError) {
 	return f, nil
 }
 
-func serveFile(w http.ResponseWriter, f *file) {
+func serveFile(w http.ResponseWriter, f *file, cache string) {
 	how := "inline"
 	if f.MimeType == "application/pdf" {
 		how = "attachment"
@@ -236,7 +236,7 @@ func serveFile(w http.ResponseWriter, f *file) {
 	h := w.Header()
 	h.Set("Content-Type", f.MimeType)
 	h.Set("Content-Disposition", mime.FormatMediaType(how, map[string]string{"filename": f.Name}))
-	h.Set("Cache-Control", "private, max-age=31536000, immutable")
+	h.Set("Cache-Control", cache)
 	h.Set("Content-Length", strconv.Itoa(len(f.data)))
 	_, _ = w.Write(f.data)
 }
@@ -267,7 +267,7 @@ func (s *Server) downloadFile(c *call) *apiError {
 	if !hmac.Equal([]byte(c.r.URL.Query().Get("token")), []byte(f.signature())) {
 		return notFound()
 	}
-	serveFile(c.w, f)
+	serveFile(c.w, f, "no-store")
 	return nil
 }
 

@@ -72,6 +72,9 @@ type behaviour struct {
 	watchToolCalls bool // watch's action_required carries the calls
 	subSummaries   bool // sub-agents announce chat_summary_change
 	drainSummary   string
+	staleRetry     bool                 // a retry is replayed after its turn was stopped
+	compactLate    bool                 // a full context is compacted before the next answer, not after this one
+	noTemplates    string               // result of list_templates
 	noPong         string               // close reason of a dead peer
 	streamGoodbye  websocket.StatusCode // sent on graceful shutdown; 0: bare EOF
 
@@ -118,11 +121,12 @@ func may2026() behaviour {
 		version: "v2.34.0-devel+may", chats: "/api/experimental/chats",
 		adminConfig: true,
 		started:     statusPending, archiveActive: true, archiveChild: true, titleLock: true,
-		pickUp:      8 * time.Millisecond,
+		pickUp:      3 * time.Millisecond,
 		statusTwice: true, partsFirst: true, partBuffer: 128, watchToolCalls: true,
 		drainSummary: "Still working on request",
 		noPong:       "Ping failed", streamGoodbye: websocket.StatusNormalClosure,
 		contextRows:    true,
+		noTemplates:    `{"count":0,"page":1,"templates":[],"total_count":0,"total_pages":1}`,
 		createTooLarge: http.StatusBadRequest, promptLimit: 10_000, chatFiles: 20,
 		badModel:     "Invalid model config ID.",
 		badMCPServer: "One or more MCP server IDs are invalid.",
@@ -139,7 +143,9 @@ func august2026() behaviour {
 		pickUp:   30 * time.Millisecond,
 		previews: true, liveToolRows: true, replayNotices: true, watchRunning: true, subSummaries: true,
 		noPong:     "liveness probe failed",
-		ownerNames: true, fileSizes: true, storedTwice: true, chunkedParts: true, jsonbText: true, parsedCalls: true,
+		staleRetry: true, compactLate: true,
+		noTemplates: `{"next_step":"No templates are available to this chat. Inform the user.","page":1,"templates":[]}`,
+		ownerNames:  true, fileSizes: true, storedTwice: true, chunkedParts: true, jsonbText: true, parsedCalls: true,
 		createTooLarge: http.StatusRequestEntityTooLarge, sendLimit: 4 << 20, chatFiles: 50,
 		queueMustExist: true, checkModel: true, moreSearchTerms: true,
 		badModel:         "Invalid model_config_id: model config not found or disabled.",

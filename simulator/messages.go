@@ -230,13 +230,12 @@ func (s *Server) makeWay(c *chat) []*message {
 		s.stopTurn(c, c.queueEvent())
 		return nil
 	}
-	known := len(c.messages)
-	rows := s.storeRefusals(c, interruptedByUser)
 	if !s.gen.resumeOnStop {
-		c.publish(c.queueEvent())
-		s.stopTurn(c)
+		s.stopTurn(c, c.queueEvent())
 		return nil
 	}
+	known := len(c.messages)
+	rows := s.storeRefusals(c, interruptedByUser)
 	refused := slices.Clone(c.messages[known:])
 	s.drain(c, rows)
 	s.startTurn(c)

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -72,8 +73,12 @@ type modelConfigJSON struct {
 // listModelConfigs serves GET /chats/model-configs: members see the enabled ones.
 func (s *Server) listModelConfigs(c *call) *apiError {
 	configs := []modelConfigJSON{}
-	for i := range s.options.Models {
-		if m := &s.options.Models[i]; !m.Disabled || c.user.Owner {
+	models := slices.Clone(s.options.Models)
+	slices.SortStableFunc(models, func(a, b Model) int {
+		return cmp.Or(cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Name, b.Name))
+	})
+	for i := range models {
+		if m := &models[i]; !m.Disabled || c.user.Owner {
 			configs = append(configs, s.modelConfig(m))
 		}
 	}
@@ -85,15 +90,15 @@ func (s *Server) modelConfig(m *Model) modelConfigJSON {
 	at := time.Date(2026, 5, 1, 9, 0, 0, 0, time.UTC)
 	j := modelConfigJSON{
 		ID: m.ID, Model: m.Name, DisplayName: m.DisplayName, Enabled: !m.Disabled, IsDefault: m.Default,
-		ContextLimit: m.ContextLimit, CompressionThreshold: compactAbove, CreatedAt: at, UpdatedAt: at,
+		ContextLimit: m.ContextLimit, CompressionThreshold: compactAbove, ModelConfig: m.Config, CreatedAt: at, UpdatedAt: at,
 	}
 	if !s.gen.newEndpoints {
 		j.Provider = m.Provider
 		return j
 	}
 	j.AIProviderID, j.ReasoningEfforts = &m.ProviderConfigID, m.ReasoningEfforts
-	if m.DefaultEffort != "" {
-		j.ModelConfig = encode(map[string]any{"reasoning_effort": map[string]string{"default": m.DefaultEffort, "max": m.MaxEffort}})
+	if m.Config == nil && len(m.ReasoningEfforts) > 0 {
+		j.ModelConfig = json.RawMessage(`{"reasoning_effort":{"default":"low","max":"high"}}`)
 	}
 	return j
 }

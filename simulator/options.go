@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net"
 	"time"
@@ -44,8 +45,11 @@ type Options struct {
 	// StableTitles makes a regenerated title equal the automatic one, as in 05/067.
 	StableTitles bool
 	// RawToolArgs leaves the marker NOTITLE in a tool call's arguments and so
-	// makes them invalid JSON, as in 05/024-030.
+	// makes them invalid JSON, as in 05/024-030; no other generation was recorded so.
 	RawToolArgs bool
+
+	// LastMessageID and LastQueuedID are the ids given out before the start.
+	LastMessageID, LastQueuedID int64
 
 	// Desktop backs stream/desktop: the RFB side of one viewer. Nil: chats have
 	// workspaces without a desktop.
@@ -81,9 +85,8 @@ type Model struct {
 	Name, DisplayName string
 	Disabled, Default bool
 	ReasoningEfforts  []string
-	DefaultEffort     string
-	MaxEffort         string
-	ContextLimit      int // tokens; default 200,000
+	Config            json.RawMessage // model_config; default: made of ReasoningEfforts
+	ContextLimit      int             // tokens; default 200,000
 	ProviderConfigID  uuid.UUID
 }
 
@@ -103,6 +106,7 @@ func (o Options) withDefaults() Options {
 	if o.Generation == "" {
 		o.Generation = V238
 	}
+	o.RawToolArgs = o.RawToolArgs && o.Generation == May2026
 	if o.RateLimit == 0 {
 		o.RateLimit = 512
 	}
@@ -143,7 +147,7 @@ func (o Options) withDefaults() Options {
 		o.Models = []Model{
 			{ID: fixedID("model-3"), Name: "fake-disabled", DisplayName: "Fake disabled", Disabled: true},
 			{ID: fixedID("model-1"), Name: "fake-model", DisplayName: "Fake Model", Default: true},
-			{ID: fixedID("model-2"), Name: "fake-model-2", DisplayName: "Fake Model 2", DefaultEffort: "low", MaxEffort: "high",
+			{ID: fixedID("model-2"), Name: "fake-model-2", DisplayName: "Fake Model 2",
 				ReasoningEfforts: []string{"none", "minimal", "low", "medium", "high"}},
 		}
 	}

@@ -35,6 +35,7 @@ type part struct {
 	CreatedAt          *time.Time      `json:"created_at,omitempty"`
 	CompletedAt        *time.Time      `json:"completed_at,omitempty"`
 
+	size    int    // of a file, in bytes
 	rawArgs string // what the model wrote, also when it is no JSON
 }
 

@@ -127,7 +127,6 @@ func (s *Server) setArchived(c *chat, archive bool) *apiError {
 	s.each(c, func(k *chat) {
 		if k.status == statusRunning || k.status == statusPending {
 			s.stopTurn(k)
-			s.settleTurn(k)
 		}
 		k.archived = true
 		s.unpin(k)

@@ -58,6 +58,8 @@ func New(o Options) *Server {
 		watchers:   map[uuid.UUID]map[*feed]struct{}{},
 		sockets:    map[*socket]struct{}{},
 		requests:   map[string]int{},
+
+		lastMessage: o.LastMessageID, lastQueued: o.LastQueuedID,
 	}
 	s.limits = &limiter{window: s.scaled(time.Minute), buckets: map[string]*bucket{}}
 	for i := range o.Users {

@@ -99,7 +99,7 @@ func (s *Server) upgrade(c *call, kind, failure string, compress websocket.Compr
 	conn, err := websocket.Accept(c.w, c.r, &websocket.AcceptOptions{CompressionMode: compress})
 	if err != nil {
 		if failure != "" {
-			_ = json.NewEncoder(c.w).Encode(apiError{Message: failure, Detail: "failed to accept WebSocket connection: " + err.Error()})
+			_ = json.NewEncoder(c.w).Encode(apiError{Message: failure, Detail: err.Error()})
 		}
 		return nil, nil
 	}

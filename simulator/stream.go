@@ -180,6 +180,9 @@ func (s *Server) snapshot(c *chat, after int64) []event {
 		}
 	}
 	var retry []event
+	if c.staleRetry != nil {
+		retry = []event{c.event(streamEvent{Type: "retry", Retry: c.staleRetry})}
+	}
 	if t := c.turn; t != nil {
 		parts = t.preview
 		if t.retry != nil {

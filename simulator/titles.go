@@ -33,6 +33,7 @@ func firstTitle(parts []part) string {
 // says `running` whatever the chat does by then (05/068). The lock is held.
 func (s *Server) autoTitle(c *chat) {
 	prompt, _ := c.lastExchange()
+	c.requests++
 	if strings.Contains(prompt, "NOTITLE") {
 		return
 	}
@@ -43,7 +44,6 @@ func (s *Server) autoTitle(c *chat) {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		c.requests++
 		title := s.titleOf(c, prompt)
 		if title == "" || title == c.title {
 			return

@@ -184,3 +184,12 @@ func (s *Server) checkResults(c *chat, pending []pendingCall, results []toolResu
 	}
 	return nil
 }
+
+// undateDynamic takes created_at from calls of dynamic tools: May's have none (05/024).
+func (c *chat) undateDynamic(content []part) {
+	for i := range content {
+		if p := &content[i]; p.Type == "tool-call" && builtin(p.ToolName) == nil && c.offers(p.ToolName) {
+			p.CreatedAt = nil
+		}
+	}
+}

@@ -28,7 +28,9 @@ type tool func(*Server, *chat, json.RawMessage) outcome
 func builtin(name string) tool {
 	switch name {
 	case "list_templates":
-		return listTemplates
+		return func(s *Server, _ *chat, _ json.RawMessage) outcome {
+			return outcome{result: json.RawMessage(s.gen.noTemplates)}
+		}
 	case "read_template":
 		return readTemplate
 	case "ask_user_question":
@@ -45,12 +47,6 @@ func builtin(name string) tool {
 		return inWorkspace((*workspace).execute)
 	}
 	return nil
-}
-
-func listTemplates(*Server, *chat, json.RawMessage) outcome {
-	return outcome{result: encode(map[string]any{
-		"page": 1, "templates": []any{}, "next_step": "No templates are available to this chat. Inform the user.",
-	})}
 }
 
 func readTemplate(_ *Server, _ *chat, args json.RawMessage) outcome {

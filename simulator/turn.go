@@ -11,6 +11,7 @@ import (
 const (
 	interruptDelay = 40 * time.Millisecond // until a stopped turn has stored its partial answer
 	summaryDelay   = 5 * time.Millisecond
+	firstToken     = 4               // token delays until a model begins
 	toolPatience   = 5 * time.Minute // in requires_action
 )
 
@@ -27,7 +28,8 @@ type turn struct {
 	preview   []event // all parts of this attempt, for late streams
 	listeners []*feed // of /stream/parts
 	retry     *retryPayload
-	failures  int // of this step, for ERR's count
+	drained   bool // it went on with a queued message
+	failures  int  // of this step, for ERR's count
 }
 
 type verdict int
@@ -166,6 +168,7 @@ func (s *Server) begin(c *chat, t *turn) (*reply, bool) {
 	}
 	t.attempt++
 	t.seq, t.parts, t.preview, t.retry = 0, nil, nil, nil
+	c.staleRetry = nil
 	c.publish(s.reset(c)...)
 	return s.think(c, t), true
 }
@@ -183,6 +186,9 @@ func (c *chat) acquire() int64 {
 func (s *Server) speak(c *chat, t *turn, r *reply) bool {
 	if r.deltas == nil {
 		return t.ctx.Err() == nil
+	}
+	if !pause(t.ctx, firstToken*s.options.TokenDelay) {
+		return false
 	}
 	for wait, p := range r.deltas {
 		if wait > 0 && !pause(t.ctx, wait) {
@@ -230,6 +236,9 @@ func (s *Server) commit(c *chat, t *turn, r *reply) verdict {
 	t.parts, t.preview = nil, nil
 	if len(content) == 0 {
 		return over
+	}
+	if !s.gen.parsedCalls {
+		c.undateDynamic(content)
 	}
 	m := s.addMessage(c, "assistant", nil, content)
 	m.Usage = r.cost(s.contextLimit(c.model))
@@ -294,7 +303,10 @@ func (s *Server) finish(c *chat, t *turn) bool {
 	}
 	if len(c.queue) > 0 {
 		s.drain(c, nil)
-		s.setSummary(c, s.gen.drainSummary)
+		if s.gen.watchRunning || !t.drained && c.turnSummary == nil {
+			s.setSummary(c, s.gen.drainSummary)
+		}
+		t.drained = true
 		return true
 	}
 	c.turn = nil
@@ -359,22 +371,30 @@ func (s *Server) stopped(c *chat, t *turn) {
 	if c.turn != t || !t.interrupted {
 		return
 	}
+	if s.gen.staleRetry {
+		c.staleRetry = t.retry
+	}
 	partial := s.settle(c)
 	if len(c.queue) > 0 && !c.archived {
 		s.drain(c, partial)
 		s.setSummary(c, "")
 		s.startTurn(c)
+		c.turn.drained = true
 		return
 	}
 	if s.gen.interrupting {
 		c.status = statusWaiting
 		c.version += 2
 		c.touch()
-		c.publish(join(partial, []event{c.statusEvent()}, s.reset(c))...)
-		s.announceStatus(c)
+		events := append(partial, c.statusEvent())
+		if len(partial) > 0 {
+			events = append(events, s.reset(c)...)
+		}
+		c.publish(events...)
 	} else {
-		c.publish(partial...)
+		s.publishStatus(c, partial...) // once more (05/067)
 	}
+	s.announceStatus(c)
 	s.clearSummary(c)
 }
 
