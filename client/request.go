@@ -129,7 +129,7 @@ func (c *Client) addresses(ctx context.Context, k *call, g Generation) ([][]stri
 		if k.op == opListModels {
 			return [][]string{models}, nil
 		}
-		return [][]string{experimental, models}, nil // the configs were never promoted, the models took their place
+		return [][]string{usual, experimental, models}, nil // whether the configs were promoted is not known; models took their place
 	case opDesktop: // stays experimental in 2.38
 		return [][]string{experimental, usual}, nil
 	}
