@@ -10,6 +10,7 @@ import (
 
 	"coder-chats-mcp/client"
 	"coder-chats-mcp/diff"
+	"coder-chats-mcp/view"
 )
 
 const (
@@ -39,7 +40,7 @@ func CompletePath(ctx context.Context, src Source, chat, value string) (values [
 	}
 	d, err := src.Client.GetDiff(ctx, id)
 	if err != nil {
-		return nil, 0, false, fmt.Errorf("complete file: %w", err)
+		return nil, 0, false, fmt.Errorf("complete file: %w", view.ExplainDiff(err, src.Client))
 	}
 	var found choice
 	for _, f := range diff.Parse(d.Diff).Files {

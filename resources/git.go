@@ -37,13 +37,13 @@ func readGit(ctx context.Context, src Source, t target) (mcp.ResourceContents, e
 	if err != nil {
 		return nil, err
 	}
-	return encoded(t, treesOf(picture))
+	return encoded(t, treesOf(picture, src.maxText()))
 }
 
 func firstPicture(ctx context.Context, listener *relay.GitListener) (relay.GitPicture, error) {
 	picture := listener.Picture()
-	if !picture.ScannedAt.IsZero() {
-		return picture, nil
+	if !picture.ScannedAt.IsZero() { // somebody follows it already: whether the agent is still there, only a scan can tell
+		return scanned(ctx, listener)
 	}
 	waiting, stop := context.WithTimeout(ctx, firstScan)
 	defer stop()
@@ -59,20 +59,30 @@ func firstPicture(ctx context.Context, listener *relay.GitListener) (relay.GitPi
 	return picture, err
 }
 
-func treesOf(p relay.GitPicture) workingTrees {
+func scanned(ctx context.Context, listener *relay.GitListener) (relay.GitPicture, error) {
+	err := listener.Refresh(ctx)
+	var silent *relay.AgentSilentError
+	if errors.As(err, &silent) {
+		picture := listener.Picture()
+		picture.Problem = silent.Error()
+		return picture, nil
+	}
+	return listener.Picture(), err
+}
+
+func treesOf(p relay.GitPicture, left int) workingTrees {
 	v := workingTrees{
 		Repositories: []view.Repository{}, ScannedAt: stamp(p.ScannedAt), Stale: p.Stale, StaleSince: stamp(p.StaleSince), Problem: p.Problem,
 	}
-	left := maxText
 	for _, r := range p.Repositories {
 		tree := view.WorkingTree(r.Repository, left)
 		left -= len(tree.Diff)
 		v.Repositories = append(v.Repositories, tree)
 	}
 	switch {
-	case p.ScannedAt.IsZero():
+	case p.ScannedAt.IsZero() && p.Problem == "":
 		v.Note = fmt.Sprintf("nothing heard of any repository within %s: the chat's tools have touched none yet, or the workspace's agent does not answer", firstScan)
-	case len(v.Repositories) == 0:
+	case len(v.Repositories) == 0 && p.Problem == "":
 		v.Note = "no repository that the chat's tools have touched is there any more"
 	}
 	return v

@@ -13,9 +13,6 @@ import (
 	"coder-chats-mcp/view"
 )
 
-// maxText bounds, in bytes, the longest texts: a transcript, the diffs of a working tree.
-const maxText = 4 << 20
-
 // Read reads any address. What is missing, foreign or no address of ours is a *NotFoundError; what the API refuses is its *client.Error,
 // wrapped with what to do.
 func Read(ctx context.Context, src Source, uri string) ([]mcp.ResourceContents, error) {
@@ -118,7 +115,7 @@ func readPrompts(ctx context.Context, src Source, t target) (mcp.ResourceContent
 		return nil, err
 	}
 	shown, bytes := 0, 0
-	for shown < min(len(prompts), maxPrompts) && (shown == 0 || bytes+len(prompts[shown].Text) <= maxText) {
+	for shown < min(len(prompts), maxPrompts) && (shown == 0 || bytes+len(prompts[shown].Text) <= src.maxText()) {
 		bytes += len(prompts[shown].Text)
 		shown++
 	}
@@ -137,7 +134,7 @@ func readMessages(ctx context.Context, src Source, t target) (mcp.ResourceConten
 	if err != nil {
 		return nil, err
 	}
-	transcript := view.NewTranscript(maxText)
+	transcript := view.NewTranscript(src.maxText())
 	var queue []client.QueuedMessage
 	for request := (client.ListMessagesRequest{Limit: pageOfMessages}); ; {
 		page, err := src.Client.ListMessages(ctx, t.chat, request)

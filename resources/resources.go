@@ -83,9 +83,13 @@ func (k kind) templated() bool { return strings.Contains(k.address, "{") }
 type Source struct {
 	Client *client.Client
 	Relay  *relay.Relay
+	// MaxText bounds, in bytes, the longest texts: a transcript, the prompts, the diffs of a working tree; 0 = 4 MiB.
+	MaxText int
 	// ModelsInterval is how often a subscription to the models asks for them; 0 = 5 minutes.
 	ModelsInterval time.Duration
 }
+
+func (s Source) maxText() int { return cmp.Or(s.MaxText, 4<<20) }
 
 func (s Source) modelsInterval() time.Duration { return cmp.Or(s.ModelsInterval, 5*time.Minute) }
 
