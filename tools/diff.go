@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -13,14 +14,24 @@ import (
 )
 
 type getDiffArgs struct {
-	Chat     uuid.UUID `json:"chat" jsonschema:"format=chat,description=id or URL"`
-	Files    []string  `json:"files,omitempty" jsonschema:"description=globs; !glob excludes"`
-	Format   string    `json:"format,omitempty" jsonschema:"enum=patch,enum=stat,enum=files,description=default patch"`
-	Offset   int       `json:"offset,omitempty" jsonschema:"minimum=0,description=next_offset of the page before"`
-	MaxBytes int       `json:"max_bytes,omitempty" jsonschema:"minimum=100,description=of a page; default 16000"`
+	Chat uuid.UUID `json:"chat" jsonschema:"format=chat,description=id or URL"`
+	pieceArgs
+}
+
+// pieceArgs say which piece of a diff is wanted.
+type pieceArgs struct {
+	Files    []string `json:"files,omitempty" jsonschema:"description=globs; !glob excludes"`
+	Format   string   `json:"format,omitempty" jsonschema:"enum=patch,enum=stat,enum=files,description=default patch"`
+	Offset   int      `json:"offset,omitempty" jsonschema:"minimum=0,description=next_offset of the page before"`
+	MaxBytes int      `json:"max_bytes,omitempty" jsonschema:"minimum=100,description=of a page; default 16000"`
 }
 
 const diffPage = 16_000
+
+// pageSize is how many bytes of a patch a page has.
+func (a pieceArgs) pageSize(most int) int {
+	return min(cmp.Or(a.MaxBytes, diffPage), most)
+}
 
 // chatDiff is a diff or a piece of it.
 type chatDiff struct {
@@ -29,15 +40,25 @@ type chatDiff struct {
 	Origin      string         `json:"remote_origin,omitempty"`
 	PullRequest *view.DiffStat `json:"pull_request,omitempty"`
 	Empty       string         `json:"empty,omitempty"` // why there is no diff
-	Additions   int            `json:"additions"`
-	Deletions   int            `json:"deletions"`
-	FileCount   int            `json:"file_count"`
-	Files       []changedFile  `json:"files"` // not repeated on later pages
-	MoreFiles   int            `json:"more_files,omitempty"`
-	Note        string         `json:"note,omitempty"`
-	Patch       string         `json:"patch,omitempty"`
-	NextOffset  int            `json:"next_offset,omitempty"`
-	TotalBytes  int            `json:"total_bytes,omitempty"`
+	changes
+	Note       string `json:"note,omitempty"`
+	Patch      string `json:"patch,omitempty"`
+	NextOffset int    `json:"next_offset,omitempty"`
+	TotalBytes int    `json:"total_bytes,omitempty"`
+}
+
+// changes are a diff in numbers and the files that it changes.
+type changes struct {
+	Additions int           `json:"additions"`
+	Deletions int           `json:"deletions"`
+	FileCount int           `json:"file_count"`
+	Files     []changedFile `json:"files"` // not repeated on later pages
+	MoreFiles int           `json:"more_files,omitempty"`
+}
+
+// changesOf is the diff in numbers; list names the files.
+func changesOf(s diff.Stat) changes {
+	return changes{Additions: s.Additions, Deletions: s.Deletions, FileCount: s.Files, Files: []changedFile{}}
 }
 
 type changedFile struct {
@@ -69,7 +90,7 @@ var _ = declare(Spec{
 	if err != nil {
 		return nil, view.ExplainDiff(err, s.Client)
 	}
-	answer := chatDiff{Chat: a.Chat, Branch: remote.Branch, Origin: remote.RemoteOrigin, Files: []changedFile{}}
+	answer := chatDiff{Chat: a.Chat, Branch: remote.Branch, Origin: remote.RemoteOrigin, changes: changesOf(diff.Stat{})}
 	if remote.Diff == "" || remote.PullRequestURL != "" {
 		chat, err := s.Client.GetChat(ctx, a.Chat)
 		if err != nil {
@@ -80,7 +101,7 @@ var _ = declare(Spec{
 	if answer.Empty != "" {
 		return textf(answer, "No diff: %s", answer.Empty), nil
 	}
-	return answer.cut(a, remote.Diff, s.Config.MaxOutputBytes)
+	return answer.cut(a.pieceArgs, remote.Diff, s.Config.MaxOutputBytes)
 })
 
 // describe adds what only the chat knows: its pull request, and why there is no diff.
@@ -94,13 +115,22 @@ func (d *chatDiff) describe(remote *client.Diff, chat *client.Chat) {
 	}
 }
 
-func (d *chatDiff) cut(a getDiffArgs, text string, most int) (*Result, error) {
-	parsed, err := diff.Parse(text).Match(a.Files)
+// matching is the part of a diff that the globs name.
+func matching(text string, globs []string) (*diff.Diff, error) {
+	parsed, err := diff.Parse(text).Match(globs)
 	if err != nil {
 		return nil, &Failure{Kind: string(client.KindInvalidArgument), Message: err.Error(), Next: "correct files"}
 	}
+	return parsed, nil
+}
+
+func (d *chatDiff) cut(a pieceArgs, text string, most int) (*Result, error) {
+	parsed, err := matching(text, a.Files)
+	if err != nil {
+		return nil, err
+	}
 	stat := parsed.Stat()
-	d.Additions, d.Deletions, d.FileCount, d.Note = stat.Additions, stat.Deletions, stat.Files, stat.Note
+	d.changes, d.Note = changesOf(stat), stat.Note
 	head := d.head()
 	switch a.Format {
 	case "stat":
@@ -114,7 +144,7 @@ func (d *chatDiff) cut(a getDiffArgs, text string, most int) (*Result, error) {
 }
 
 // list puts as many files into the answer as fit.
-func (d *chatDiff) list(files []diff.File, most int) {
+func (d *changes) list(files []diff.File, most int) {
 	all := make([]changedFile, 0, len(files))
 	for _, f := range files {
 		all = append(all, changedFile{Path: f.Path, OldPath: f.OldPath, Status: f.Status, Additions: f.Additions, Deletions: f.Deletions, Binary: f.Binary, Note: f.Note})
@@ -123,7 +153,7 @@ func (d *chatDiff) list(files []diff.File, most int) {
 	d.MoreFiles = len(all) - len(d.Files)
 }
 
-func (d *chatDiff) rows() string {
+func (d *changes) rows() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d files, +%d -%d\n", d.FileCount, d.Additions, d.Deletions)
 	for _, f := range d.Files {
@@ -149,12 +179,8 @@ func (d *chatDiff) head() string {
 	return b.String()
 }
 
-func (d *chatDiff) page(a getDiffArgs, parsed *diff.Diff, head string, most int) (*Result, error) {
-	size := a.MaxBytes
-	if size == 0 {
-		size = diffPage
-	}
-	page, err := parsed.Page(a.Offset, min(size, most))
+func (d *chatDiff) page(a pieceArgs, parsed *diff.Diff, head string, most int) (*Result, error) {
+	page, err := parsed.Page(a.Offset, a.pageSize(most))
 	if err != nil {
 		return nil, &Failure{Kind: string(client.KindInvalidArgument), Message: err.Error(), Next: "begin again without offset"}
 	}
