@@ -548,7 +548,11 @@ func (h *historian) uploads() []call {
 				continue
 			}
 			known[id] = true
-			if upload, ok := h.upload(id); ok {
+			upload, ok := h.upload(id)
+			if !ok {
+				upload, ok = h.shownFile(id)
+			}
+			if ok {
 				upload.at = s.TMs - justBefore
 				calls = append(calls, upload)
 			}
@@ -576,6 +580,39 @@ func (h *historian) upload(id string) (call, bool) {
 					headers: s.Request.Headers, body: s.Request.Body, create: true,
 				}, true
 			}
+		}
+	}
+	return call{}, false
+}
+
+// shownFile makes a file that no script uploaded on record, from what a chat's list of files shows of it.
+func (h *historian) shownFile(id string) (call, bool) {
+	for _, s := range h.recording.Steps {
+		if s.Kind != "http" {
+			continue
+		}
+		var chat struct {
+			Files []struct {
+				ID        string
+				Name      string
+				SizeBytes int    `json:"size_bytes"`
+				Owner     string `json:"owner_id"`
+			}
+		}
+		_ = json.Unmarshal(s.Response.Body, &chat)
+		for _, f := range chat.Files {
+			if f.ID != id {
+				continue
+			}
+			body, _ := json.Marshal(strings.Repeat("x", f.SizeBytes))
+			return call{
+				chat: id, token: owners[f.Owner], method: http.MethodPost, create: true, body: body,
+				path: apiPrefix + "/chats/files?organization=" + worlds[h.generation].organization,
+				headers: map[string]string{
+					"Content-Type": "text/plain", "Content-Disposition": fmt.Sprintf("attachment; filename=%q", f.Name),
+					"Coder-Session-Token": owners[f.Owner], "X-Coder-Bypass-Ratelimit": "true",
+				},
+			}, true
 		}
 	}
 	return call{}, false

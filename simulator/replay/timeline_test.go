@@ -95,7 +95,10 @@ func (p *player) play(calls []call) {
 		add(ws.TConnectMs, func() { p.open(i, ws) })
 		for _, f := range ws.Frames {
 			if f.Dir == "sent" && slices.Contains([]string{"text", "binary", "ping"}, f.Opcode) {
-				add(f.TMs, func() { p.sendFrame(i, f) })
+				add(f.TMs, func() {
+					p.caughtUp(f.TMs)
+					p.sendFrame(i, f)
+				})
 			}
 		}
 		if ws.Close != nil {
@@ -175,7 +178,7 @@ func (p *player) exchange(s Step) {
 		return
 	}
 	p.ready(s)
-	within := patience / 2
+	within := patience
 	if p.list.lists(o.key) {
 		within = 150 * time.Millisecond
 	}
@@ -303,8 +306,8 @@ func (p *player) caughtUp(at float64) {
 
 // progress is how far a stream has come.
 type progress struct {
-	messages, parts, queues int
-	status                  string
+	messages, parts, queues, retries int
+	status                           string
 }
 
 func progressOf(frames [][]byte) progress {
@@ -322,6 +325,8 @@ func progressOf(frames [][]byte) progress {
 				p.parts++
 			case "queue_update":
 				p.queues++
+			case "retry":
+				p.retries++
 			case "status":
 				payload, _ := event["status"].(map[string]any)
 				p.status, _ = payload["status"].(string)
@@ -335,7 +340,7 @@ func (p progress) reached(want progress) bool {
 	if p.messages != want.messages {
 		return p.messages > want.messages
 	}
-	return p.parts >= want.parts && p.queues >= want.queues && (p.status == want.status || unsettled(p.status) && unsettled(want.status))
+	return p.parts >= want.parts && p.queues >= want.queues && p.retries >= want.retries && (p.status == want.status || unsettled(p.status) && unsettled(want.status))
 }
 
 func framesUntil(ws *Socket, at float64) [][]byte {

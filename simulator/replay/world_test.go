@@ -1,6 +1,10 @@
 package replay
 
 import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -95,8 +99,12 @@ func options(generation string, r Recording) simulator.Options {
 	if generation == august {
 		o.Models[1].ReasoningEfforts = []string{"none", "minimal", "low", "medium", "high"}
 	}
-	o.Models[0], o.Models[1], o.Models[2] = o.Models[2], o.Models[0], o.Models[1] // lists are ordered by name
 	o.Models = append(o.Models, otherModels(w, r)...)
+	if generation == may {
+		o.Models[1].Config = json.RawMessage(`{"cost":{"input_price_per_million_tokens":"1000","output_price_per_million_tokens":"1000"}}`)
+		o.Workspaces = workspaces(o.Users[0].ID)
+		o.Desktop = desktop
+	}
 	before := r.Name < "005"
 	for i := range o.Users {
 		u := &o.Users[i]
@@ -122,6 +130,31 @@ func options(generation string, r Recording) simulator.Options {
 	}
 	o.RawToolArgs = rawToolArgs(generation, r)
 	return o
+}
+
+// workspaces are the one that most scripts used, its repository before any change, and one whose agent never connected
+// (05/079).
+func workspaces(owner uuid.UUID) []simulator.Workspace {
+	return []simulator.Workspace{
+		{
+			ID: uuid.MustParse("601bcecb-16a2-413e-847e-e969ca68c91c"), OwnerID: owner,
+			BuildID: uuid.MustParse("5a1f0411-887c-4077-8aed-e1473d49dbe6"), AgentID: uuid.MustParse("35337458-b395-4c5f-9392-691916a45943"),
+			Files: map[string]string{"file.txt": "one\n"},
+		},
+		{ID: uuid.MustParse("891c8dcc-790b-4d0d-ae0a-abbcc592bedd"), OwnerID: owner, AgentState: "connecting"},
+	}
+}
+
+// desktop speaks the first line of RFB and listens until the viewer goes.
+func desktop(context.Context, uuid.UUID) (net.Conn, error) {
+	viewer, screen := net.Pipe()
+	go func() {
+		defer screen.Close()
+		if _, err := io.WriteString(screen, "RFB 003.008\n"); err == nil {
+			_, _ = io.Copy(io.Discard, screen)
+		}
+	}()
+	return viewer, nil
 }
 
 // rawToolArgs tells the recordings whose orders call a tool with the marker NOTITLE behind the JSON, which the
