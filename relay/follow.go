@@ -214,10 +214,7 @@ func (f *chatFeed) change(do func(s *state)) {
 func (f *chatFeed) catchUp() error {
 	f.turn.Lock()
 	defer f.turn.Unlock()
-	f.mu.Lock()
-	known := f.state.lastID
-	f.mu.Unlock()
-	h, err := f.read(known)
+	h, err := f.read()
 	if err != nil {
 		return err
 	}
@@ -253,7 +250,7 @@ func (f *chatFeed) frame(frame []client.StreamEvent) error {
 	if !suspect {
 		return nil
 	}
-	h, err := f.read(0)
+	h, err := f.read()
 	if err != nil {
 		return err
 	}
@@ -279,8 +276,9 @@ type history struct {
 	queue    []client.QueuedMessage
 }
 
-// read reads the chat and its messages, at least the last ones and all after `after`.
-func (f *chatFeed) read(after int64) (*history, error) {
+// read reads the chat and its last messages, back to one that is known and stands: an edit takes away all messages from
+// one on, so those before stand, too. The first read fills the window.
+func (f *chatFeed) read() (*history, error) {
 	ctx, cancel := context.WithTimeout(f.ctx, readTimeout)
 	defer cancel()
 	c := f.relay.client
@@ -288,13 +286,18 @@ func (f *chatFeed) read(after int64) (*history, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := c.ListMessages(ctx, f.id, client.ListMessagesRequest{Limit: windowMessages})
+	known, limit := f.known(), recentMessages
+	if len(known) == 0 {
+		limit = windowMessages
+	}
+	page, err := c.ListMessages(ctx, f.id, client.ListMessagesRequest{Limit: limit})
 	if err != nil {
 		return nil, err
 	}
 	h := &history{chat: *chat, messages: page.Messages, older: page.HasMore, queue: page.Queued}
-	for after > 0 && h.older && h.messages[len(h.messages)-1].ID > after {
-		page, err := c.ListMessages(ctx, f.id, client.ListMessagesRequest{BeforeID: h.messages[len(h.messages)-1].ID, Limit: 200})
+	for len(known) > 0 && h.older && !slices.ContainsFunc(page.Messages, func(m client.Message) bool { return known[m.ID] }) {
+		oldest := h.messages[len(h.messages)-1].ID
+		page, err = c.ListMessages(ctx, f.id, client.ListMessagesRequest{BeforeID: oldest, Limit: pageMessages})
 		if err != nil {
 			return nil, err
 		}
@@ -302,6 +305,22 @@ func (f *chatFeed) read(after int64) (*history, error) {
 	}
 	slices.Reverse(h.messages)
 	return h, nil
+}
+
+const (
+	recentMessages = 10
+	pageMessages   = 200 // the API's most
+)
+
+// known are the ids of the messages that are kept.
+func (f *chatFeed) known() map[int64]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := make(map[int64]bool, len(f.state.messages))
+	for i := range f.state.messages {
+		known[f.state.messages[i].ID] = true
+	}
+	return known
 }
 
 // schedule sets the timer for the next look at a doubtful chat. The caller holds turn.
@@ -332,7 +351,7 @@ func (f *chatFeed) schedule() {
 
 // look reads a doubtful chat. What came over the stream meanwhile is newer: then it only looks again.
 func (f *chatFeed) look(serial int) {
-	h, err := f.read(0)
+	h, err := f.read()
 	f.turn.Lock()
 	defer f.turn.Unlock()
 	if f.ended || f.serial != serial {

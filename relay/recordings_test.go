@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -67,7 +68,7 @@ func checkOrder(t *testing.T, frames []timedFrame) {
 		s.apply(f.events)
 		s.snapshot = false
 		if s.suspect {
-			s.sync(&history{chat: client.Chat{Status: s.status}, messages: stored(s, frames, f.events)})
+			s.sync(&history{chat: client.Chat{Status: cmp.Or(s.claim, s.status)}, messages: stored(s, frames, f.events)})
 		}
 		if quiet := i == len(frames)-1 || frames[i+1].at-f.at > 300; quiet && s.claim != "" {
 			s.explain(&client.Chat{Status: s.claim, LastError: &client.ChatError{Message: "read"}})
