@@ -66,7 +66,7 @@ func (w *world) with(t *testing.T, token string) resources.Source {
 	c, err := client.New(w.URL, token, client.Options{Retries: -1})
 	require.NoError(t, err)
 	t.Cleanup(c.Host().Close)
-	r := relay.New(c, relay.Options{Linger: time.Millisecond, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond, Settle: 200 * time.Millisecond})
+	r := relay.New(c, relay.Options{Linger: time.Millisecond, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond, Settle: 200 * time.Millisecond, Silence: 100 * time.Millisecond})
 	t.Cleanup(r.Close)
 	return resources.Source{Client: c, Relay: r}
 }
