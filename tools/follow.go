@@ -205,6 +205,9 @@ var _ = declare(Spec{
 	for _, c := range result.Running {
 		answer.Running = append(answer.Running, runningChat(c))
 	}
+	if len(result.Missing) == len(a.Chats) {
+		return nil, result.Missing[0].Err // there is nothing to wait for
+	}
 	for _, c := range result.Missing {
 		answer.Missing = append(answer.Missing, missingChat{ID: c.ID, Error: explain(Spec{Name: "await_chats"}, s, c.Err).Text()})
 	}
