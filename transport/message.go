@@ -25,9 +25,11 @@ type message struct {
 // meta is what the transport itself reads of the params.
 type meta struct {
 	Meta struct {
-		ProgressToken json.RawMessage  `json:"progressToken"`
-		Version       string           `json:"io.modelcontextprotocol/protocolVersion"`
-		LogLevel      mcp.LoggingLevel `json:"io.modelcontextprotocol/logLevel"`
+		ProgressToken json.RawMessage        `json:"progressToken"`
+		Version       string                 `json:"io.modelcontextprotocol/protocolVersion"`
+		LogLevel      mcp.LoggingLevel       `json:"io.modelcontextprotocol/logLevel"`
+		Client        mcp.Implementation     `json:"io.modelcontextprotocol/clientInfo"`
+		Capabilities  mcp.ClientCapabilities `json:"io.modelcontextprotocol/clientCapabilities"`
 	} `json:"_meta"`
 	RequestID json.RawMessage `json:"requestId"`
 	Name      string          `json:"name"`

@@ -70,7 +70,7 @@ func (s *Session) begin(ctx context.Context, m message, out *outbox) (*request, 
 			"%d requests are running, the most this server takes at once: wait for one to end, or cancel one", len(s.inflight))}
 	}
 	if r.modern && !s.legacy {
-		s.version = m.meta.Meta.Version
+		s.version, s.client, s.caps = m.meta.Meta.Version, m.meta.Meta.Client, m.meta.Meta.Capabilities
 	}
 	if s.inflight == nil {
 		s.inflight = map[string]*request{}

@@ -159,9 +159,9 @@ func (s *Session) openListen(r *request, m message) (refused []byte) {
 	if err := s.retainAll(l); err != nil {
 		return encodeError(r.id, refusal(r, err))
 	}
-	s.acknowledge(l)
-	if l.lists.IsEmpty() {
-		// Nothing would ever come.
+	stopping := s.acknowledge(l)
+	if stopping || l.lists.IsEmpty() {
+		// Nothing will ever come.
 		l.end()
 		return nil
 	}
@@ -187,7 +187,7 @@ func (s *Session) retainAll(l *listen) error {
 }
 
 // acknowledge makes l visible to ResourceUpdated and ListChanged only with its acknowledgement already queued.
-func (s *Session) acknowledge(l *listen) {
+func (s *Session) acknowledge(l *listen) (stopping bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = l.request.out.notifyNow(notice{method: mcp.MethodNotificationSubscriptionsAcknowledged, from: l.request, params: struct {
@@ -198,6 +198,7 @@ func (s *Session) acknowledge(l *listen) {
 		s.subs.listens = map[*listen]struct{}{}
 	}
 	s.subs.listens[l] = struct{}{}
+	return s.closing
 }
 
 func (l *listen) end() { l.over.Do(l.finish) }

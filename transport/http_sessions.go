@@ -1,0 +1,255 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// httpSession is a session of protocols 2025-03-26 to 2025-11-25: one object, and one stream for each of its requests
+// besides its own.
+type httpSession struct {
+	*Session
+	handler *HTTPHandler
+	own     *stream // what GET receives
+
+	mu      sync.Mutex
+	streams map[string]*stream // of requests that may still be resumed before they end
+	numbers int64
+	uses    int // running exchanges and requests
+	used    time.Time
+}
+
+func (h *HTTPHandler) newHTTPSession(ctx context.Context, id, identity string) *httpSession {
+	s := &httpSession{Session: h.core.newSession(ctx, id), handler: h, used: time.Now()}
+	s.identity = identity
+	s.own = &stream{session: s, name: "0", box: s.out}
+	s.streams = map[string]*stream{s.own.name: s.own}
+	return s
+}
+
+// initialize opens a session.
+func (h *HTTPHandler) initialize(x *exchange, m message) error {
+	if err := h.join(&h.posts); err != nil {
+		return err
+	}
+	defer h.posts.Done()
+	if err := h.admit(x.identity); err != nil {
+		return err
+	}
+	s := h.newHTTPSession(x.ctx, "", x.identity)
+	reply := s.handle(x.ctx, m)
+	if !s.isLegacy() {
+		h.leave(x.identity)
+		s.close(ErrSessionOver)
+		writeJSON(x.w, http.StatusOK, reply)
+		return nil
+	}
+	s.open()
+	h.add(s)
+	s.save()
+	x.w.Header().Set(mcp.HeaderSessionID, s.id)
+	writeJSON(x.w, http.StatusOK, reply)
+	return nil
+}
+
+// admit counts one more session or listen stream of the caller, if there is room.
+func (h *HTTPHandler) admit(identity string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	perCaller := h.o.MaxSessionsPerCaller
+	if h.admitted < h.o.MaxSessions && (perCaller <= 0 || h.callers[identity] < perCaller) {
+		h.admitted++
+		h.callers[identity]++
+		return nil
+	}
+	wait := max(1, int(h.o.IdleTimeout.Seconds())/4)
+	return &HTTPError{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {strconv.Itoa(wait)}},
+		Message: "too many MCP sessions: end one with DELETE, or wait until idle ones expire"}
+}
+
+func (h *HTTPHandler) leave(identity string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.admitted--
+	if h.callers[identity]--; h.callers[identity] == 0 {
+		delete(h.callers, identity)
+	}
+}
+
+func (h *HTTPHandler) add(s *httpSession) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sessions[s.id] = s
+	if h.sweeper == nil {
+		h.sweeper = time.AfterFunc(h.sweepInterval(), h.sweep)
+	}
+}
+
+// remove takes s out of the table, and reports whether it was there.
+func (h *HTTPHandler) remove(s *httpSession) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sessions[s.id] != s {
+		return false
+	}
+	delete(h.sessions, s.id)
+	return true
+}
+
+func (h *HTTPHandler) sweepInterval() time.Duration { return max(h.o.IdleTimeout/8, time.Millisecond) }
+
+// sweep ends the sessions that have been idle for too long. It runs only while there are sessions.
+func (h *HTTPHandler) sweep() {
+	h.mu.Lock()
+	var idle []*httpSession
+	for _, s := range h.sessions {
+		if s.idleFor() >= h.o.IdleTimeout {
+			idle = append(idle, s)
+		}
+	}
+	h.mu.Unlock()
+	for _, s := range idle {
+		h.drop(s)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.sessions) > 0 && !h.closing {
+		h.sweeper.Reset(h.sweepInterval())
+		return
+	}
+	h.sweeper = nil
+}
+
+// drop ends a session here; what is shared with other replicas expires by itself.
+func (h *HTTPHandler) drop(s *httpSession) {
+	if !h.remove(s) {
+		return
+	}
+	h.leave(s.identity)
+	s.close(ErrSessionOver)
+	if h.o.Sessions == nil {
+		_ = h.o.Events.Drop(s.ctx, s.id)
+	}
+}
+
+// end ends a session everywhere.
+func (h *HTTPHandler) end(s *httpSession) {
+	if h.o.Sessions != nil {
+		if err := h.o.Sessions.Delete(context.WithoutCancel(s.ctx), s.id); err != nil {
+			h.core.log.Warn("a session could not be deleted from the store", "error", err)
+		}
+		_ = h.o.Events.Drop(context.WithoutCancel(s.ctx), s.id)
+	}
+	h.drop(s)
+}
+
+var (
+	errSessionMissing = &HTTPError{Status: http.StatusBadRequest, Message: "the header " + mcp.HeaderSessionID + " is missing: initialize first"}
+	errSessionUnknown = &HTTPError{Status: http.StatusNotFound, Message: "no such MCP session, or it has expired: initialize again"}
+)
+
+// lookup finds the session of x and marks it as used; the caller exits it. To another identity it doesn't exist.
+func (h *HTTPHandler) lookup(x *exchange) (*httpSession, error) {
+	id := x.r.Header.Get(mcp.HeaderSessionID)
+	if id == "" {
+		return nil, errSessionMissing
+	}
+	h.mu.Lock()
+	s := h.sessions[id]
+	closing := h.closing
+	h.mu.Unlock()
+	if closing {
+		return nil, errShutdown
+	}
+	if h.o.Sessions != nil {
+		return h.lookupShared(x, id, s)
+	}
+	if s == nil || s.identity != x.identity {
+		return nil, errSessionUnknown
+	}
+	s.enter()
+	return s, nil
+}
+
+// lookupShared consults the store first: another replica may have opened the session, or ended it.
+func (h *HTTPHandler) lookupShared(x *exchange, id string, s *httpSession) (*httpSession, error) {
+	record, err := h.o.Sessions.Load(x.r.Context(), id)
+	switch {
+	case errors.Is(err, ErrNoSession):
+		if s != nil {
+			h.drop(s)
+		}
+		return nil, errSessionUnknown
+	case err != nil:
+		h.core.log.Error("the session store fails", "error", err)
+		return nil, &HTTPError{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}, Message: "sessions can't be looked up at the moment"}
+	case record.Identity != x.identity:
+		return nil, errSessionUnknown
+	case s == nil:
+		if s, err = h.adopt(x, record); err != nil {
+			return nil, err
+		}
+	}
+	s.enter()
+	s.save()
+	return s, nil
+}
+
+// adopt goes on with a session that another replica opened.
+func (h *HTTPHandler) adopt(x *exchange, record SessionRecord) (*httpSession, error) {
+	if err := h.admit(x.identity); err != nil {
+		return nil, err
+	}
+	s := h.newHTTPSession(x.ctx, record.ID, record.Identity)
+	h.mu.Lock()
+	if other := h.sessions[record.ID]; other != nil {
+		h.mu.Unlock()
+		h.leave(x.identity)
+		return other, nil
+	}
+	h.sessions[s.id] = s
+	if h.sweeper == nil {
+		h.sweeper = time.AfterFunc(h.sweepInterval(), h.sweep)
+	}
+	h.mu.Unlock()
+	s.restore(record)
+	return s, nil
+}
+
+// save tells the store what the session has become.
+func (s *httpSession) save() {
+	if s.handler.o.Sessions == nil || s.ctx.Err() != nil {
+		return
+	}
+	if err := s.handler.o.Sessions.Save(s.ctx, s.record(), s.handler.o.IdleTimeout); err != nil {
+		s.handler.core.log.Error("a session could not be saved", "error", err)
+	}
+}
+
+func (s *httpSession) enter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uses++
+}
+
+func (s *httpSession) exit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uses--
+	s.used = time.Now()
+}
+
+func (s *httpSession) idleFor() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.uses > 0 {
+		return 0
+	}
+	return time.Since(s.used)
+}

@@ -1,0 +1,318 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// stream is an outbox with at most one connection to pour it into. Messages that nobody is connected for wait in the
+// outbox, where they can be joined; those that were sent are in the event log, for a client that missed them.
+type stream struct {
+	session *httpSession // nil for a request of protocol 2026-07-28, whose stream can't be resumed
+	name    string
+	box     *outbox
+
+	mu     sync.Mutex
+	holder *connection
+	done   bool // its request has been answered
+}
+
+// connection is one HTTP response that a stream is poured into.
+type connection struct{ kicked chan struct{} }
+
+// newStream makes the stream of one request.
+func (s *httpSession) newStream() *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.numbers++
+	// The names must not repeat on another replica that goes on with the session.
+	st := &stream{session: s, name: strconv.FormatInt(time.Now().UnixMilli(), 36) + "-" + strconv.FormatInt(s.numbers, 36)}
+	st.box = newOutbox(s.core.opts.MaxQueued, &s.counts, &s.core.counts)
+	s.streams[st.name] = st
+	return st
+}
+
+func (s *httpSession) stream(name string) *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[name]
+}
+
+func (s *httpSession) forget(st *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.streams, st.name)
+}
+
+// attach makes a new connection the one, and the former one end.
+func (st *stream) attach() *connection {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.kick()
+	st.holder = &connection{kicked: make(chan struct{})}
+	return st.holder
+}
+
+func (st *stream) kick() {
+	if st.holder != nil {
+		close(st.holder.kicked)
+		st.holder = nil
+	}
+}
+
+func (st *stream) detach(c *connection) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.holder == c {
+		st.holder = nil
+	}
+	st.archive()
+}
+
+// finished is called when the request of the stream has been answered.
+func (st *stream) finished() {
+	st.box.close()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.done = true
+	st.archive()
+}
+
+// archive moves a stream that is complete and has no connection into the event log.
+func (st *stream) archive() {
+	if !st.done || st.holder != nil || st.session == nil {
+		return
+	}
+	for batch := st.box.take(writeSize); len(batch) > 0; batch = st.box.take(writeSize) {
+		_, _ = st.logged(batch)
+		st.box.written(batch)
+	}
+	st.session.forget(st)
+}
+
+var errKicked = errors.New("another connection has taken over the stream")
+
+// next takes what is queued, and logs it unless it is the lone response of a stream that has not been opened.
+func (st *stream) next(c *connection, opened bool) ([]*item, []Event, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.holder != c {
+		return nil, nil, errKicked
+	}
+	batch := st.box.take(writeSize)
+	if !opened && len(batch) == 1 && batch[0].last {
+		return batch, []Event{event(batch[0])}, nil
+	}
+	events, err := st.logged(batch)
+	return batch, events, err
+}
+
+func event(i *item) Event {
+	data, err := i.encoded()
+	if err != nil {
+		data = lostJoin(i, err)
+	}
+	return Event{Data: data, Last: i.last}
+}
+
+// logged returns the batch as events, with ids if the stream can be resumed.
+func (st *stream) logged(batch []*item) ([]Event, error) {
+	events := make([]Event, len(batch))
+	for n, i := range batch {
+		events[n] = event(i)
+	}
+	return events, st.log(events)
+}
+
+func (st *stream) log(events []Event) error {
+	if st.session == nil || len(events) == 0 {
+		return nil
+	}
+	ids, err := st.session.handler.o.Events.Append(context.WithoutCancel(st.session.ctx), st.session.id, st.name, events)
+	if err != nil {
+		st.session.core.log.Error("events could not be logged: the stream can't be resumed from here", "error", err)
+		return nil
+	}
+	for n := range events {
+		events[n].ID = st.name + "_" + ids[n]
+	}
+	return nil
+}
+
+// pour writes the stream to x until it ends or its connection does; it reports whether it came to its end. A call that
+// has nothing to say but its response, and that soon, is answered with JSON; status 0 means the one of 2026-07-28.
+func (h *HTTPHandler) pour(x *exchange, st *stream, c *connection, status int) bool {
+	defer st.detach(c)
+	s := &sse{x: x, st: st}
+	timer := time.NewTimer(h.o.FirstByte)
+	defer timer.Stop()
+	for {
+		select {
+		case <-st.box.ready:
+			batch, events, err := st.next(c, x.streaming)
+			if err != nil {
+				return false
+			}
+			if len(batch) == 0 {
+				if st.box.drained() {
+					return s.open() == nil
+				}
+				continue
+			}
+			if !x.streaming && len(batch) == 1 && batch[0].last {
+				st.box.written(batch)
+				if status == 0 {
+					status = modernStatus(events[0].Data)
+				}
+				writeJSON(x.w, status, events[0].Data)
+				return true
+			}
+			last := batch[len(batch)-1].last
+			err = s.write(events)
+			st.box.written(batch)
+			if err != nil || last {
+				return err == nil
+			}
+		case <-timer.C:
+			if s.comment() != nil {
+				return false
+			}
+			timer.Reset(h.o.KeepAlive)
+		case <-c.kicked:
+			return true
+		case <-x.r.Context().Done():
+			return false
+		}
+	}
+}
+
+// get serves the stream of what belongs to no request, or resumes any stream after Last-Event-ID.
+func (h *HTTPHandler) get(x *exchange, s *httpSession) error {
+	if !accepts(x.r, "text/event-stream") {
+		return &HTTPError{Status: http.StatusNotAcceptable, Message: "Accept must name text/event-stream"}
+	}
+	if err := h.join(&h.gets); err != nil {
+		return err
+	}
+	defer h.gets.Done()
+	if last := x.r.Header.Get(mcp.HeaderLastEventID); last != "" {
+		return h.resume(x, s, last)
+	}
+	c := s.own.attach()
+	if out := (&sse{x: x, st: s.own}); out.comment() != nil {
+		s.own.detach(c)
+		return nil
+	}
+	h.pour(x, s.own, c, http.StatusOK)
+	return nil
+}
+
+func (h *HTTPHandler) resume(x *exchange, s *httpSession, last string) error {
+	name, id, _ := strings.Cut(last, "_")
+	st := s.stream(name)
+	var c *connection
+	if st != nil {
+		c = st.attach() // from here on nobody else adds to the log
+	} else {
+		st = &stream{session: s, name: name}
+	}
+	missed, err := h.o.Events.After(x.ctx, s.id, name, id)
+	if err != nil {
+		if c != nil {
+			st.detach(c)
+		}
+		return &HTTPError{Status: http.StatusBadRequest, Message: "the stream can't be resumed from there: " + err.Error() + "; open it without " + mcp.HeaderLastEventID}
+	}
+	for n := range missed {
+		missed[n].ID = name + "_" + missed[n].ID
+	}
+	out := &sse{x: x, st: st, resumed: true}
+	failed := out.comment() != nil || out.write(missed) != nil
+	complete := len(missed) > 0 && missed[len(missed)-1].Last
+	switch {
+	case c == nil:
+	case failed || complete:
+		st.detach(c)
+	default:
+		h.pour(x, st, c, http.StatusOK)
+	}
+	return nil
+}
+
+// sse writes server-sent events.
+type sse struct {
+	x       *exchange
+	st      *stream
+	resumed bool
+}
+
+// open sends the header and, to clients of 2025-11-25, an event without data to resume from before anything was said.
+func (s *sse) open() error {
+	if s.x.streaming {
+		return nil
+	}
+	s.x.streaming = true
+	header := s.x.w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-cache, no-transform")
+	header.Set("X-Accel-Buffering", "no")
+	control := http.NewResponseController(s.x.w)
+	_ = control.SetWriteDeadline(time.Time{}) // a stream outlives the server's usual limit
+	s.x.w.WriteHeader(http.StatusOK)
+	if s.st.session == nil || s.resumed || s.st.session.ProtocolVersion() < mcp.ProtocolVersion20251125 {
+		return control.Flush()
+	}
+	return s.prime()
+}
+
+func (s *sse) prime() error {
+	events := []Event{{Data: []byte{}}}
+	s.st.mu.Lock()
+	err := s.st.log(events)
+	s.st.mu.Unlock()
+	if err != nil || events[0].ID == "" {
+		return err
+	}
+	return s.send([]byte("id: " + events[0].ID + "\ndata: \n\n"))
+}
+
+func (s *sse) write(events []Event) error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	for _, e := range events {
+		if len(e.Data) == 0 {
+			continue
+		}
+		if e.ID != "" {
+			b.WriteString("id: " + e.ID + "\n")
+		}
+		b.WriteString("event: message\ndata: ")
+		b.Write(e.Data)
+		b.WriteString("\n\n")
+	}
+	return s.send(b.Bytes())
+}
+
+func (s *sse) comment() error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	return s.send([]byte(": still here\n\n"))
+}
+
+func (s *sse) send(data []byte) error {
+	if _, err := s.x.w.Write(data); err != nil {
+		return err
+	}
+	return http.NewResponseController(s.x.w).Flush()
+}
