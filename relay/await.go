@@ -122,6 +122,9 @@ func (w *await) run(ctx context.Context) (AwaitResult, error) {
 	defer w.judges.Wait()
 	defer cancel()
 	listener, err := w.relay.Watch(ctx)
+	if err != nil && !ended(ctx, err) {
+		return AwaitResult{}, err
+	}
 	if err != nil {
 		return w.result(ctx, err)
 	}

@@ -24,7 +24,7 @@ func (r *Relay) Follow(ctx context.Context, chat uuid.UUID) (*Listener, error) {
 	case <-f.ready:
 	case <-ctx.Done():
 		f.leave()
-		return nil, ctx.Err()
+		return nil, f.trouble.orEnd(ctx)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -78,6 +78,7 @@ type chatFeed struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	ready   chan struct{} // closed with the first picture, or with failed
+	trouble trouble
 	backlog *backlog[*Event]
 	shared  sharing
 
@@ -129,7 +130,7 @@ func (f *chatFeed) picture() Picture {
 
 // run keeps the stream up until the last listener left or the chat is out of reach.
 func (f *chatFeed) run() {
-	err := f.relay.reconnect(f.ctx, "chat "+f.id.String(), f.connect)
+	err := f.relay.reconnect(f.ctx, "chat "+f.id.String(), &f.trouble, f.connect)
 	f.cancel()
 	f.relay.mu.Lock()
 	if f.relay.chats[f.id] == f {

@@ -50,7 +50,7 @@ func (r *Relay) FollowGit(ctx context.Context, chat uuid.UUID) (*GitListener, er
 	case <-f.ready:
 	case <-ctx.Done():
 		f.leave()
-		return nil, ctx.Err()
+		return nil, f.trouble.orEnd(ctx)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,13 +117,14 @@ func (l *GitListener) Close() {
 
 // gitFeed is one workspace's shared git socket.
 type gitFeed struct {
-	relay  *Relay
-	id     uuid.UUID
-	ctx    context.Context
-	cancel context.CancelFunc
-	ready  chan struct{}
-	shared sharing
-	scans  *reads[struct{}, struct{}]
+	relay   *Relay
+	id      uuid.UUID
+	ctx     context.Context
+	cancel  context.CancelFunc
+	ready   chan struct{}
+	trouble trouble
+	shared  sharing
+	scans   *reads[struct{}, struct{}]
 
 	mu           sync.Mutex
 	watch        *client.GitWatch // nil while the socket is down
@@ -170,7 +171,7 @@ func (f *gitFeed) leave() {
 }
 
 func (f *gitFeed) run() {
-	err := f.relay.reconnect(f.ctx, "git of chat "+f.id.String(), f.connect)
+	err := f.relay.reconnect(f.ctx, "git of chat "+f.id.String(), &f.trouble, f.connect)
 	f.cancel()
 	f.relay.mu.Lock()
 	if f.relay.gits[f.id] == f {

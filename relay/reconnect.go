@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -11,8 +12,8 @@ import (
 )
 
 // reconnect calls connect again and again, with jittered pauses, until ctx ends or the API refuses for good; it returns why.
-// connect calls up when the connection proved good.
-func (r *Relay) reconnect(ctx context.Context, what string, connect func(up func()) error) error {
+// connect calls up when the connection proved good; trouble is told why it did not.
+func (r *Relay) reconnect(ctx context.Context, what string, trouble *trouble, connect func(up func()) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = r.options.MinBackoff, r.options.MaxBackoff
 	for {
@@ -27,6 +28,7 @@ func (r *Relay) reconnect(ctx context.Context, what string, connect func(up func
 		if refused(err) {
 			return err
 		}
+		trouble.last.Store(&err)
 		wait := max(pause.NextBackOff(), retryAfter(err))
 		r.options.Logger.Info("upstream socket ended, will reconnect", "what", what, "error", err, "pause", wait)
 		select {
@@ -35,6 +37,17 @@ func (r *Relay) reconnect(ctx context.Context, what string, connect func(up func
 			return ErrClosed
 		}
 	}
+}
+
+// trouble is why a connection was lost or did not come about.
+type trouble struct{ last atomic.Pointer[error] }
+
+// orEnd is the error of a caller whose ctx ended before there was a connection: the trouble, if that is why its time ran out.
+func (t *trouble) orEnd(ctx context.Context) error {
+	if err := t.last.Load(); err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return *err
+	}
+	return ctx.Err()
 }
 
 // refused: asking again will not help.

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -31,7 +32,7 @@ type TurnOptions struct {
 func (r *Relay) Turn(ctx context.Context, chat uuid.UUID, o TurnOptions, observe func(Event)) (Outcome, error) {
 	l, err := r.Follow(ctx, chat)
 	if err != nil {
-		if ctx.Err() != nil {
+		if ended(ctx, err) {
 			return Outcome{Reason: ReasonTimedOut, LastID: o.AfterID}, nil
 		}
 		return Outcome{}, err
@@ -64,6 +65,9 @@ func (r *Relay) Turn(ctx context.Context, chat uuid.UUID, o TurnOptions, observe
 		}
 	}
 }
+
+// ended reports whether err says no more than that ctx is over.
+func ended(ctx context.Context, err error) bool { return ctx.Err() != nil && errors.Is(err, ctx.Err()) }
 
 // turn decides when the one turn that a caller waits for is over.
 type turn struct {

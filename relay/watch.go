@@ -25,7 +25,7 @@ func (r *Relay) Watch(ctx context.Context) (*WatchListener, error) {
 	case <-f.ready:
 	case <-ctx.Done():
 		f.leave()
-		return nil, ctx.Err()
+		return nil, f.trouble.orEnd(ctx)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -77,6 +77,7 @@ type watchFeed struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	ready   chan struct{}
+	trouble trouble
 	backlog *backlog[*watchItem]
 	shared  sharing
 
@@ -123,7 +124,7 @@ func (f *watchFeed) isReady() bool {
 }
 
 func (f *watchFeed) run() {
-	err := f.relay.reconnect(f.ctx, "watch", f.connect)
+	err := f.relay.reconnect(f.ctx, "watch", &f.trouble, f.connect)
 	f.cancel()
 	f.relay.mu.Lock()
 	if f.relay.watch == f {
