@@ -41,13 +41,13 @@ func (c *channel) close() {
 func (c *channel) add(chat uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if slices.Contains(c.chats, chat) {
-		return
+	if !slices.Contains(c.chats, chat) {
+		c.chats = append(c.chats, chat)
 	}
-	if c.chats = append(c.chats, chat); len(c.chats) > mostConcerned {
+	if len(c.chats) > mostConcerned {
 		c.chats = c.chats[1:]
 	}
-	close(c.changed)
+	close(c.changed) // also for a chat that is known: it may work again
 	c.changed = make(chan struct{})
 }
 
@@ -62,13 +62,17 @@ func (c *channel) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		chats, changed := c.concerned()
 		if len(chats) == 0 {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-			}
+			c.rest(ctx, changed)
 			continue
 		}
 		cursor = c.await(ctx, chats, changed, cursor)
+	}
+}
+
+func (c *channel) rest(ctx context.Context, changed <-chan struct{}) {
+	select {
+	case <-changed:
+	case <-ctx.Done():
 	}
 }
 
@@ -88,16 +92,16 @@ func (c *channel) await(ctx context.Context, chats []uuid.UUID, changed <-chan s
 	result, err := c.session.server.caller.Relay.Await(waiting, relay.AwaitRequest{Chats: chats, Cursor: cursor})
 	if err != nil {
 		c.session.server.log.Warn("the Claude channel cannot wait for its chats", "error", err)
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
+		c.rest(ctx, changed)
 		return cursor
 	}
 	for _, settled := range result.Settled {
 		c.tell(ctx, settled)
 	}
 	c.drop(result.Missing)
+	if len(result.Settled)+len(result.Missing)+len(result.Running) == 0 {
+		c.rest(ctx, changed) // all are told and none works
+	}
 	return result.Cursor
 }
 

@@ -83,13 +83,13 @@ var _ = declare(Spec{
 	if most == 0 {
 		most = 20
 	}
-	listener, err := s.Relay.Watch(ctx)
+	waiting, cancel := context.WithTimeout(ctx, s.wait(a.WaitSeconds, DefaultWait))
+	defer cancel()
+	listener, err := s.Relay.Watch(waiting)
 	if err != nil {
 		return nil, err
 	}
 	defer listener.Close()
-	waiting, cancel := context.WithTimeout(ctx, s.wait(a.WaitSeconds, DefaultWait))
-	defer cancel()
 	seen := watched{Events: []chatEvent{}}
 	for len(seen.Events) < most {
 		event, err := listener.Next(waiting)
