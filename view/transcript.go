@@ -66,6 +66,9 @@ func (t *Transcript) Text(chat client.Chat, queue []client.QueuedMessage) string
 	for _, section := range slices.Backward(t.sections) {
 		b.WriteString(section)
 	}
+	if chat.Status.Busy() {
+		b.WriteString("\n(The chat is at work: what it is saying now is not here yet; stream_chat follows it.)\n")
+	}
 	for _, q := range Queued(queue) {
 		said := Message{Text: q.Text}.Within(queuedBytes)
 		fmt.Fprintf(&b, "\n## queued [%d]\n\n%s\n", q.ID, Quote(said.Text))

@@ -33,6 +33,14 @@ func TestATranscriptIsOldestFirstWithItsQueueLast(t *testing.T) {
 		"\n## queued [3]\n\n> later\n", transcript.Text(transcribed, queue))
 }
 
+func TestATranscriptSaysThatAnAnswerIsUnderWay(t *testing.T) {
+	busy := transcribed
+	busy.Status = client.StatusRunning
+	transcript := view.NewTranscript(10_000)
+	require.True(t, transcript.Before(said(8, "two")))
+	require.Contains(t, transcript.Text(busy, nil), "> two\n\n(The chat is at work: what it is saying now is not here yet")
+}
+
 func TestAnEmptyTranscriptSaysSo(t *testing.T) {
 	require.Equal(t, transcriptHead+"\nNo messages yet.\n", view.NewTranscript(10).Text(transcribed, nil))
 }
