@@ -262,7 +262,7 @@ func TestRecordedSessions(t *testing.T) {
 func TestSessionsCutShort(t *testing.T) {
 	for name, session := range recordings(t) {
 		t.Run(name, func(t *testing.T) {
-			for i := 0; i < len(session); i += 1 + len(session)/500 {
+			for i := 0; i < len(session); i += 1 + len(session)/120 {
 				_, err := rfb.Replay(session[:i], "password")
 				require.Error(t, err)
 				require.NotErrorIs(t, err, rfb.ErrProtocol, "cut at %d", i)
