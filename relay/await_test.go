@@ -1,0 +1,214 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"coder-chats-mcp/client"
+	"coder-chats-mcp/relay"
+)
+
+func (w *world) await(a relay.AwaitRequest) relay.AwaitResult {
+	w.t.Helper()
+	r, err := w.relay.Await(w.ctx, a)
+	require.NoError(w.t, err)
+	return r
+}
+
+func TestAwaitAnyReturnsTheFirstThatSettles(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		slow := w.create("SLOW 100 400")
+		quick := w.create("SLOW 5 200")
+		var seen []relay.AwaitEvent
+		r := w.await(relay.AwaitRequest{
+			Chats: []uuid.UUID{slow.ID, quick.ID}, Observe: func(e relay.AwaitEvent) { seen = append(seen, e) },
+		})
+		require.Len(t, r.Settled, 1)
+		require.Equal(t, quick.ID, r.Settled[0].Chat.ID)
+		require.Contains(t, r.Settled[0].Text(), "chunk-0005")
+		require.Equal(t, relay.ReasonSettled, r.Settled[0].Reason)
+		require.Len(t, r.Running, 1)
+		require.Equal(t, slow.ID, r.Running[0].ID)
+		require.True(t, r.Running[0].Status.Busy())
+		require.False(t, r.TimedOut)
+		require.NotEmpty(t, seen)
+		require.NotNil(t, seen[len(seen)-1].Settlement)
+		require.Equal(t, 2, seen[len(seen)-1].Total)
+	})
+}
+
+func TestAwaitAllCollectsEveryEnd(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		tool, err := w.client.CreateChat(w.ctx, client.CreateChatRequest{
+			Content:      []client.InputPart{client.TextPart("TOOL my_tool {}")},
+			DynamicTools: []client.DynamicTool{{Name: "my_tool", InputSchema: []byte(`{"type":"object"}`)}},
+		})
+		require.NoError(t, err)
+		chats := []uuid.UUID{tool.ID, w.create("ERR 400").ID, w.create("EMPTY").ID, w.create("hello").ID, w.create("SLOW 5 300").ID, uuid.New()}
+		r := w.await(relay.AwaitRequest{Chats: append(chats, chats[0]), All: true})
+		require.Empty(t, r.Running)
+		require.Len(t, r.Missing, 1)
+		require.Equal(t, client.KindNotFound, r.Missing[0].Err.Kind)
+		byID := map[uuid.UUID]relay.Settlement{}
+		for _, s := range r.Settled {
+			byID[s.Chat.ID] = s
+		}
+		require.Len(t, byID, 5)
+		require.Equal(t, relay.ReasonRequiresAction, byID[chats[0]].Reason)
+		require.Equal(t, "my_tool", byID[chats[0]].Pending[0].ToolName)
+		require.Equal(t, relay.ReasonError, byID[chats[1]].Reason)
+		require.NotEmpty(t, byID[chats[1]].LastError.Message)
+		require.True(t, byID[chats[2]].Unanswered)
+		require.Equal(t, "echo: hello", byID[chats[3]].Text())
+		require.False(t, byID[chats[4]].Unanswered)
+	})
+}
+
+func TestAwaitCursorTellsASettlingOnce(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		one, two := w.create("one"), w.create("two")
+		chats := []uuid.UUID{one.ID, two.ID}
+		r := w.await(relay.AwaitRequest{Chats: chats, All: true})
+		require.Len(t, r.Settled, 2)
+
+		// another process, the same cursor
+		other := relay.New(w.client, quick)
+		defer other.Close()
+		again, err := other.Await(w.ctx, relay.AwaitRequest{Chats: chats, Cursor: r.Cursor})
+		require.NoError(t, err)
+		require.Empty(t, again.Settled)
+		require.Empty(t, again.Running)
+		require.False(t, again.TimedOut)
+
+		// touched, but not run: still the same settling
+		labels := map[string]string{"a": "b"}
+		require.NoError(t, w.client.UpdateChat(w.ctx, one.ID, client.UpdateChatRequest{Labels: labels}))
+		again = w.await(relay.AwaitRequest{Chats: chats, Cursor: again.Cursor})
+		require.Empty(t, again.Settled)
+
+		w.send(two.ID, "SLOW 3 100")
+		again = w.await(relay.AwaitRequest{Chats: chats, Cursor: again.Cursor})
+		require.Len(t, again.Settled, 1)
+		require.Equal(t, two.ID, again.Settled[0].Chat.ID)
+		again = w.await(relay.AwaitRequest{Chats: chats, All: true, Cursor: again.Cursor})
+		require.Empty(t, again.Settled)
+	})
+}
+
+func TestAwaitRefusesWhatItCannotUse(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		for name, a := range map[string]relay.AwaitRequest{
+			"no chats":       {},
+			"too many chats": {Chats: make([]uuid.UUID, 101)},
+			"no cursor":      {Chats: []uuid.UUID{uuid.New()}, Cursor: "hello"},
+			"a cut cursor":   {Chats: []uuid.UUID{uuid.New()}, Cursor: "AQID"},
+		} {
+			_, err := w.relay.Await(w.ctx, a)
+			require.Equal(t, client.KindInvalidArgument, client.KindOf(err), name)
+		}
+	})
+}
+
+func TestAwaitThatTimesOutTellsWhoIsStillRunning(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 100 400")
+		ctx, cancel := context.WithTimeout(w.ctx, 300*time.Millisecond)
+		defer cancel()
+		r, err := w.relay.Await(ctx, relay.AwaitRequest{Chats: []uuid.UUID{chat.ID}})
+		require.NoError(t, err)
+		require.True(t, r.TimedOut)
+		require.Len(t, r.Running, 1)
+		require.NotEmpty(t, r.Running[0].Title)
+	})
+}
+
+// One watch socket, one list, one read for each settled chat.
+func TestAwaitOver100ChatsCostsOneReadForEachThatSettles(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		var chats []uuid.UUID
+		for n := range 99 {
+			chats = append(chats, w.create(fmt.Sprintf("SLOW %d 400", 200+n)).ID)
+		}
+		chats = append(chats, w.create("SLOW 10 400").ID)
+		for _, id := range chats[:99] {
+			id := id
+			t.Cleanup(func() { _, _ = w.client.InterruptChat(context.WithoutCancel(w.ctx), id) })
+		}
+		before := w.server.Requests()
+		r := w.await(relay.AwaitRequest{Chats: chats})
+		require.Len(t, r.Settled, 1)
+		require.Len(t, r.Running, 99)
+		after := w.server.Requests()
+		spent := func(pattern string) int { return after[pattern] - before[pattern] }
+		require.Equal(t, 1, spent("GET /chats/watch"))
+		require.LessOrEqual(t, spent("GET /chats"), 2)
+		require.Equal(t, 1, spent("GET /chats/{chat}/messages"))
+		require.Zero(t, spent("GET /chats/{chat}"))
+		require.Zero(t, spent("GET /chats/{chat}/stream"))
+		require.Less(t, len(r.Cursor), 1500)
+	})
+}
+
+func TestAwaitOutlivesACutWatch(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 20 300")
+		archived := w.create("bye")
+		w.turn(archived.ID, relay.TurnOptions{})
+		require.NoError(t, w.client.UpdateChat(w.ctx, archived.ID, client.UpdateChatRequest{Archived: new(true)}))
+		var down atomic.Bool
+		w.server.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("Upgrade") != "" && down.Load() {
+				rw.WriteHeader(http.StatusBadGateway)
+				return true
+			}
+			return false
+		})
+		r := w.await(relay.AwaitRequest{
+			Chats: []uuid.UUID{chat.ID, archived.ID}, All: true,
+			Observe: func(e relay.AwaitEvent) {
+				if e.Settlement == nil && !down.Swap(true) {
+					w.server.CloseSockets("watch", 1000)
+					go func() {
+						w.turnDirect(chat.ID)
+						down.Store(false)
+					}()
+				}
+			},
+		})
+		require.Len(t, r.Settled, 2)
+	})
+}
+
+// turnDirect waits by polling until a chat is idle.
+func (w *world) turnDirect(chat uuid.UUID) {
+	w.eventually(func() bool {
+		c, err := w.client.GetChat(w.ctx, chat)
+		return err == nil && c.Status.Idle()
+	}, "the chat is idle")
+}
+
+func TestManyAwaitsShareTheirReads(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 30 400")
+		before := w.server.Requests()
+		results := make(chan relay.AwaitResult)
+		const waits = 200
+		for range waits {
+			go func() { results <- w.await(relay.AwaitRequest{Chats: []uuid.UUID{chat.ID}}) }()
+		}
+		for range waits {
+			require.Len(t, (<-results).Settled, 1)
+		}
+		after := w.server.Requests()
+		require.Equal(t, 1, after["GET /chats/watch"]-before["GET /chats/watch"])
+		require.Less(t, after["GET /chats"]-before["GET /chats"], waits/4)
+		require.Less(t, after["GET /chats/{chat}/messages"]-before["GET /chats/{chat}/messages"], waits/4)
+	})
+}
