@@ -317,7 +317,7 @@ func (h *HTTPHandler) post(x *exchange) error {
 }
 
 // call runs a request of a session and pours its stream. A lost connection leaves the request running.
-func (h *HTTPHandler) call(x *exchange, s *httpSession, m message) error {
+func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
 	if err := h.join(&h.posts); err != nil {
 		return err
 	}
@@ -349,7 +349,7 @@ func (h *HTTPHandler) call(x *exchange, s *httpSession, m message) error {
 	return nil
 }
 
-func (h *HTTPHandler) refuseRequest(x *exchange, m message, refused *Error) error {
+func (h *HTTPHandler) refuseRequest(x *exchange, m *message, refused *Error) error {
 	status := http.StatusBadRequest
 	if refused.Code == codeBusy {
 		status = http.StatusTooManyRequests
@@ -361,7 +361,7 @@ func (h *HTTPHandler) refuseRequest(x *exchange, m message, refused *Error) erro
 
 // postModern serves a message of protocol 2026-07-28, where every request stands alone: its session is its own, no one
 // else can cancel it, and the end of its connection does.
-func (h *HTTPHandler) postModern(x *exchange, m message) error {
+func (h *HTTPHandler) postModern(x *exchange, m *message) error {
 	if m.isResponse() {
 		return &HTTPError{Status: http.StatusBadRequest, Message: "protocol 2026-07-28 has no requests to the client: nothing was asked"}
 	}
@@ -404,7 +404,7 @@ func (h *HTTPHandler) postModern(x *exchange, m message) error {
 }
 
 // postListen serves subscriptions/listen. It needs no goroutine besides those of the connection.
-func (h *HTTPHandler) postListen(x *exchange, m message) error {
+func (h *HTTPHandler) postListen(x *exchange, m *message) error {
 	if err := h.join(&h.listening); err != nil {
 		return err
 	}
@@ -425,11 +425,17 @@ func (h *HTTPHandler) postListen(x *exchange, m message) error {
 	s.open()
 	st := &stream{box: s.out}
 	c := st.attach()
-	if bad := s.listen(r, m); bad != nil {
-		r.finish(bad)
-	} else {
+	// In a goroutine of its own, so that this one, which stays, keeps a small stack.
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		if bad := s.listen(r, m); bad != nil {
+			r.finish(bad)
+			return
+		}
 		s.leave()
-	}
+	}()
+	<-opened
 	if !h.pour(x, st, c, 0) {
 		s.cancelRequest(m.ID)
 	}
@@ -437,7 +443,7 @@ func (h *HTTPHandler) postListen(x *exchange, m message) error {
 }
 
 // checkModern checks what must agree between headers and body.
-func (h *HTTPHandler) checkModern(x *exchange, m message) *Error {
+func (h *HTTPHandler) checkModern(x *exchange, m *message) *Error {
 	mismatch := func(text string) *Error { return &Error{Code: mcp.HEADER_MISMATCH, Message: text} }
 	version := m.meta.Meta.Version
 	switch {

@@ -34,7 +34,7 @@ func (h *HTTPHandler) newHTTPSession(ctx context.Context, id, identity string) *
 }
 
 // initialize opens a session.
-func (h *HTTPHandler) initialize(x *exchange, m message) error {
+func (h *HTTPHandler) initialize(x *exchange, m *message) error {
 	if err := h.join(&h.posts); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/mark3labs/mcp-go/mcp"
 )
@@ -37,15 +38,15 @@ type meta struct {
 }
 
 // parse reads one message. Its error is a *Error to answer with; the message then holds the id, if it had a usable one.
-func parse(data []byte) (message, *Error) {
-	m := message{raw: data}
+func parse(data []byte) (*message, *Error) {
+	m := &message{raw: data}
 	if first := bytes.TrimLeft(data, " \t\r\n"); len(first) > 0 && first[0] == '[' {
 		return m, &Error{Code: mcp.INVALID_REQUEST, Message: "batches of messages are not supported: send them one by one"}
 	}
-	if err := json.Unmarshal(data, &m); err != nil {
+	if err := json.Unmarshal(data, m); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
-			return message{raw: data}, &Error{Code: mcp.PARSE_ERROR, Message: "the message is not valid JSON: " + err.Error()}
+			return &message{raw: data}, &Error{Code: mcp.PARSE_ERROR, Message: "the message is not valid JSON: " + err.Error()}
 		}
 		if !validID(m.ID) {
 			m.ID = nil
@@ -134,13 +135,33 @@ func leadingID(prefix []byte) json.RawMessage {
 
 // encode is json.Marshal without the escapes for HTML, which cost a reader bytes.
 func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
+	e := encoders.Get().(*encoder)
+	defer e.free()
+	if err := e.json.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return bytes.Clone(bytes.TrimSuffix(e.buffer.Bytes(), []byte("\n"))), nil
+}
+
+// encoder is reused: every message to a client goes through one.
+type encoder struct {
+	buffer bytes.Buffer
+	json   *json.Encoder
+}
+
+var encoders = sync.Pool{New: func() any {
+	e := &encoder{}
+	e.json = json.NewEncoder(&e.buffer)
+	e.json.SetEscapeHTML(false)
+	return e
+}}
+
+func (e *encoder) free() {
+	if e.buffer.Cap() > 64<<10 {
+		return // one long message should not stay in memory for good
+	}
+	e.buffer.Reset()
+	encoders.Put(e)
 }
 
 // mustEncode is for values of our own making, which always encode.

@@ -79,7 +79,7 @@ func (s *Session) RequestSampling(ctx context.Context, question mcp.CreateMessag
 // asked is what the client still owes an answer to. Session.mu guards it.
 type asked struct {
 	last    int64
-	waiting map[int64]chan message
+	waiting map[int64]chan *message
 }
 
 func (s *Session) ask(ctx context.Context, method string, params, result any) error {
@@ -107,14 +107,14 @@ func (s *Session) ask(ctx context.Context, method string, params, result any) er
 	}
 }
 
-func (s *Session) expectAnswer() (int64, chan message) {
+func (s *Session) expectAnswer() (int64, chan *message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked.last++
 	if s.asked.waiting == nil {
-		s.asked.waiting = map[int64]chan message{}
+		s.asked.waiting = map[int64]chan *message{}
 	}
-	answer := make(chan message, 1)
+	answer := make(chan *message, 1)
 	s.asked.waiting[s.asked.last] = answer
 	return s.asked.last, answer
 }
@@ -129,7 +129,7 @@ func (s *Session) withdraw(out *outbox, id int64, reason error) {
 }
 
 // answer hands a response of the client to whoever asked.
-func (s *Session) answer(m message) {
+func (s *Session) answer(m *message) {
 	id, err := strconv.ParseInt(string(m.ID), 10, 64)
 	if err != nil {
 		return

@@ -47,7 +47,7 @@ func requestFrom(ctx context.Context) *request {
 
 // begin registers m, so that a cancellation that follows finds it. Its context descends from ctx and from the
 // session's.
-func (s *Session) begin(ctx context.Context, m message, out *outbox) (*request, *Error) {
+func (s *Session) begin(ctx context.Context, m *message, out *outbox) (*request, *Error) {
 	r := &request{
 		session: s, id: m.ID, key: idKey(m.ID), method: m.Method, uri: m.meta.URI,
 		modern: m.modern(), token: m.meta.Meta.ProgressToken, out: out,
@@ -133,12 +133,12 @@ func (c *Core) guarded(r *request, handle func() []byte) (reply []byte) {
 }
 
 // serve runs one request through mcp-go and returns its encoded response.
-func (c *Core) serve(r *request, m message) []byte {
+func (c *Core) serve(r *request, m *message) []byte {
 	return c.guarded(r, func() []byte { return c.dispatch(r, m) })
 }
 
-func (c *Core) dispatch(r *request, m message) []byte {
-	page, refused := c.listResources(r, &m)
+func (c *Core) dispatch(r *request, m *message) []byte {
+	page, refused := c.listResources(r, m)
 	if refused != nil {
 		return encodeError(r.id, refused)
 	}
@@ -161,7 +161,7 @@ func (c *Core) dispatch(r *request, m message) []byte {
 }
 
 // afterwards does what mcp-go only acknowledges.
-func (c *Core) afterwards(r *request, m message) *Error {
+func (c *Core) afterwards(r *request, m *message) *Error {
 	switch mcp.MCPMethod(m.Method) {
 	case mcp.MethodResourcesSubscribe:
 		if err := r.session.subscribe(m.meta.URI); err != nil {
@@ -190,7 +190,7 @@ func (c *Core) failed(r *request, e *Error) []byte {
 }
 
 // handle runs m in the calling goroutine. It is for what is quick and must be done before the next message is read.
-func (s *Session) handle(ctx context.Context, m message) []byte {
+func (s *Session) handle(ctx context.Context, m *message) []byte {
 	r := &request{session: s, id: m.ID, method: m.Method, modern: m.modern(), out: s.out}
 	r.ctx = s.core.mcp.WithContext(context.WithValue(ctx, requestKey{}, r), s)
 	if m.Method != string(mcp.MethodInitialize) || r.modern {
@@ -202,7 +202,7 @@ func (s *Session) handle(ctx context.Context, m message) []byte {
 }
 
 // hear handles a notification of the client.
-func (s *Session) hear(ctx context.Context, m message) {
+func (s *Session) hear(ctx context.Context, m *message) {
 	switch m.Method {
 	case string(mcp.MethodNotificationCancelled):
 		s.cancelRequest(m.meta.RequestID)

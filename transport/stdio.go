@@ -125,7 +125,7 @@ func inline(method string) bool {
 }
 
 // start registers m and runs it in a goroutine of its own.
-func (s *Session) start(m message) {
+func (s *Session) start(m *message) {
 	r, refused := s.begin(s.ctx, m, s.out)
 	if refused != nil {
 		_ = s.out.send(nil, encodeError(m.ID, refused))

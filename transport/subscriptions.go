@@ -141,11 +141,11 @@ type listen struct {
 
 // listen opens r's subscription and acknowledges it. The subscription then lives without a goroutine until r's context
 // ends: silently if the client cancelled it, else with its result. An encoded error is returned if it can't be opened.
-func (s *Session) listen(r *request, m message) (refused []byte) {
+func (s *Session) listen(r *request, m *message) (refused []byte) {
 	return s.core.guarded(r, func() []byte { return s.openListen(r, m) })
 }
 
-func (s *Session) openListen(r *request, m message) (refused []byte) {
+func (s *Session) openListen(r *request, m *message) (refused []byte) {
 	offer, reply := s.core.discover(r, m)
 	if reply != nil {
 		return reply
@@ -269,7 +269,7 @@ type offer struct {
 }
 
 // discover asks mcp-go for its capabilities in the name of a listen request: it checks the request's _meta on the way.
-func (c *Core) discover(r *request, m message) (*offer, []byte) {
+func (c *Core) discover(r *request, m *message) (*offer, []byte) {
 	var params struct {
 		Meta json.RawMessage `json:"_meta"`
 	}
@@ -280,7 +280,7 @@ func (c *Core) discover(r *request, m message) (*offer, []byte) {
 		Method  string `json:"method"`
 		Params  any    `json:"params"`
 	}{mcp.JSONRPC_VERSION, 0, string(mcp.MethodServerDiscover), params})
-	reply := c.serve(r, message{raw: ask, Method: string(mcp.MethodServerDiscover)})
+	reply := c.serve(r, &message{raw: ask, Method: string(mcp.MethodServerDiscover)})
 	var response struct {
 		Result *struct {
 			Capabilities mcp.ServerCapabilities     `json:"capabilities"`
