@@ -3,11 +3,13 @@ package simulator
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 )
 
 const (
+	compactDelay = 60 * time.Millisecond
 	summarized   = "chat_summarized" // the tool whose call and result are a compaction
 	compactAbove = 70                // percent of the context limit
 )
@@ -89,15 +91,22 @@ func (s *Server) compact(c *call) *apiError {
 // what a full context needs before one.
 func (s *Server) compacts(c *chat, t *turn) bool {
 	s.mu.Lock()
+	manual := c.compacting
+	s.mu.Unlock()
+	if manual && !pause(t.ctx, s.scaled(compactDelay)) {
+		return false
+	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.overfull > 0 && c.owns(t) {
+	switch {
+	case !c.owns(t):
+		return false
+	case manual:
+		c.compacting = false
+		s.storeSummary(c, t, "manual", 10, s.contextLimit(c.model))
+	case c.overfull > 0:
 		s.compactFull(c, t, c.overfull)
 		c.overfull = 0
 	}
-	if !c.compacting || !c.owns(t) {
-		return false
-	}
-	c.compacting = false
-	s.storeSummary(c, t, "manual", 10, s.contextLimit(c.model))
-	return true
+	return manual
 }

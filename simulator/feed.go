@@ -9,6 +9,8 @@ import (
 type event struct {
 	json json.RawMessage
 	part bool // may be dropped by a generation that drops
+
+	message int64 // id of the message that it brings, if it does
 }
 
 func encode(v any) json.RawMessage {
@@ -23,7 +25,8 @@ func encode(v any) json.RawMessage {
 // memory, never the machine's time.
 type feed struct {
 	wake      chan struct{}
-	partLimit int // pending parts above which further ones are dropped; 0: none
+	partLimit int   // pending parts above which further ones are dropped; 0: none
+	after     int64 // messages up to this id are held back
 
 	mu      sync.Mutex
 	pending []event
@@ -37,6 +40,9 @@ func newFeed(partLimit int) *feed {
 func (f *feed) push(events ...event) {
 	f.mu.Lock()
 	for _, e := range events {
+		if e.message != 0 && e.message <= f.after {
+			continue
+		}
 		if e.part {
 			if f.partLimit > 0 && f.parts >= f.partLimit {
 				continue

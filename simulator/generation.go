@@ -64,6 +64,7 @@ type behaviour struct {
 	// Stream and watch.
 	statusTwice    bool // every status arrives from the worker and from pubsub
 	partsFirst     bool // snapshot: status, parts, messages; else messages, status, parts
+	afterLive      bool // after_id holds back live messages, too
 	partBuffer     int  // parts a slow stream may lag behind before some are dropped; 0: none is dropped
 	previews       bool // preview_reset, history_reset, and parts with history_version, generation_attempt, seq
 	liveToolRows   bool // tool results sent through the API appear on streams
@@ -122,7 +123,7 @@ func may2026() behaviour {
 		adminConfig: true,
 		started:     statusPending, archiveActive: true, archiveChild: true, titleLock: true,
 		pickUp:      3 * time.Millisecond,
-		statusTwice: true, partsFirst: true, partBuffer: 128, watchToolCalls: true,
+		statusTwice: true, partsFirst: true, afterLive: true, partBuffer: 128, watchToolCalls: true,
 		drainSummary: "Still working on request",
 		noPong:       "Ping failed", streamGoodbye: websocket.StatusNormalClosure,
 		contextRows:    true,

@@ -125,11 +125,11 @@ func (s *Server) setArchived(c *chat, archive bool) *apiError {
 			"execute transaction: execute transaction: chat state transition SetArchived not allowed from state "+c.stateCode())
 	}
 	s.each(c, func(k *chat) {
+		k.archived = true
+		s.unpin(k)
 		if k.status == statusRunning || k.status == statusPending {
 			s.stopTurn(k)
 		}
-		k.archived = true
-		s.unpin(k)
 		s.announce("deleted", k)
 	})
 	return nil

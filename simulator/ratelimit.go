@@ -41,7 +41,7 @@ func (l *limiter) take(key string, limit int) (remaining int, reset time.Time, o
 
 // limited spends one request of the caller's bucket for this path. The method
 // and the query do not matter, ids in the path do, handshakes count (05/084).
-func (s *Server) limited(w http.ResponseWriter, r *http.Request, u *User) bool {
+func (s *Server) limited(w http.ResponseWriter, r *http.Request, u *User, open bool) bool {
 	who, _, _ := net.SplitHostPort(r.RemoteAddr)
 	if u != nil {
 		who = u.ID.String()
@@ -57,8 +57,8 @@ func (s *Server) limited(w http.ResponseWriter, r *http.Request, u *User) bool {
 	if s.over(w, key, s.options.RateLimit) {
 		return true
 	}
-	// Files have a second limiter, behind the session (05/063).
-	return u != nil && strings.Contains(r.URL.Path, "/chats/files") && s.over(w, "file "+key, s.options.FileRateLimit)
+	// Files have a second limiter, behind the session where one is needed (05/063, 08/073).
+	return (u != nil || open) && strings.Contains(r.URL.Path, "/chats/files") && s.over(w, "file "+key, s.options.FileRateLimit)
 }
 
 func (s *Server) over(w http.ResponseWriter, key string, limit int) bool {

@@ -227,7 +227,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, m matched) {
 		return
 	}
 	user, authErr := s.authenticate(r)
-	if s.limited(w, r, user) {
+	if s.limited(w, r, user, m.route != nil && m.route.open) {
 		return
 	}
 	if !m.known || !m.chat && m.route == nil {

@@ -69,7 +69,9 @@ func (c *chat) statusEvent() event {
 }
 
 func (c *chat) messageEvent(m *message) event {
-	return c.event(streamEvent{Type: "message", Message: m})
+	e := c.event(streamEvent{Type: "message", Message: m})
+	e.message = m.ID
+	return e
 }
 
 func (c *chat) queueEvent() event {
@@ -117,6 +119,9 @@ func (s *Server) stream(c *call) *apiError {
 	defer s.background(ctx, k)()
 	defer k.cancel()
 	f := newFeed(s.gen.partBuffer)
+	if s.gen.afterLive {
+		f.after = after
+	}
 	s.mu.Lock()
 	f.pending = s.snapshot(c.chat, after)
 	c.chat.feeds[f] = struct{}{}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 // requireAction stops the turn until the client has answered the dynamic
@@ -185,11 +186,21 @@ func (s *Server) checkResults(c *chat, pending []pendingCall, results []toolResu
 	return nil
 }
 
-// undateDynamic takes created_at from calls of dynamic tools: May's have none (05/024).
+// undateDynamic takes created_at from the calls of a step with dynamic tools:
+// May stores neither theirs nor those of the built-in ones beside (05/024, 05/034).
 func (c *chat) undateDynamic(content []part) {
+	if !c.callsDynamic(content) {
+		return
+	}
 	for i := range content {
-		if p := &content[i]; p.Type == "tool-call" && builtin(p.ToolName) == nil && c.offers(p.ToolName) {
+		if p := &content[i]; p.Type == "tool-call" {
 			p.CreatedAt = nil
 		}
 	}
+}
+
+func (c *chat) callsDynamic(content []part) bool {
+	return slices.ContainsFunc(content, func(p part) bool {
+		return p.Type == "tool-call" && builtin(p.ToolName) == nil && c.offers(p.ToolName)
+	})
 }

@@ -103,7 +103,7 @@ func (s *Server) runTools(c *chat, t *turn, calls []part) verdict {
 			mine = append(mine, p)
 		}
 	}
-	s.storeResults(c, t, mine)
+	s.storeResults(c, t, mine, len(dynamic) > 0 && !s.gen.parsedCalls)
 	switch {
 	case len(dynamic) > 0:
 		s.requireAction(c, dynamic)
@@ -119,7 +119,9 @@ func (c *chat) offers(name string) bool {
 	return c.planMode == "" && slices.ContainsFunc(c.tools, func(t dynamicTool) bool { return t.Name == name })
 }
 
-func (s *Server) storeResults(c *chat, t *turn, calls []part) {
+// storeResults runs built-in tools and stores what they gave, undated beside
+// dynamic calls of May (05/034).
+func (s *Server) storeResults(c *chat, t *turn, calls []part, undated bool) {
 	if len(calls) == 0 {
 		return
 	}
@@ -133,6 +135,9 @@ func (s *Server) storeResults(c *chat, t *turn, calls []part) {
 			Type: "tool-result", ToolCallID: p.ToolCallID, ToolName: p.ToolName, Result: o.result, IsError: o.isError, CreatedAt: &at,
 		})
 		s.emit(c, t, "tool", results[len(results)-1])
+		if undated {
+			results[len(results)-1].CreatedAt = nil
+		}
 	}
 	t.preview = nil
 	var events []event

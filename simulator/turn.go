@@ -11,7 +11,7 @@ import (
 const (
 	interruptDelay = 40 * time.Millisecond // until a stopped turn has stored its partial answer
 	summaryDelay   = 5 * time.Millisecond
-	firstToken     = 4               // token delays until a model begins
+	firstToken     = 8               // token delays until a model begins
 	toolPatience   = 5 * time.Minute // in requires_action
 )
 
@@ -49,7 +49,7 @@ func (s *Server) startTurn(c *chat) {
 	if c.patience != nil {
 		c.patience()
 	}
-	s.bindWorkspace(c)
+	s.giveWorkspace(c)
 	s.spawn(func() {
 		defer cancel()
 		s.run(c, t)
@@ -122,6 +122,7 @@ func (s *Server) pickUp(c *chat, t *turn) bool {
 	if !c.owns(t) {
 		return false
 	}
+	s.bindWorkspace(c)
 	if c.status == statusPending {
 		c.status = statusRunning
 		s.publishStatus(c)
@@ -136,6 +137,7 @@ func (s *Server) step(c *chat, t *turn) verdict {
 	if s.compacts(c, t) {
 		return over
 	}
+	t.attempt = 0
 	for {
 		r, ok := s.begin(c, t)
 		if !ok || !s.speak(c, t, r) {
@@ -348,6 +350,10 @@ func (s *Server) drain(c *chat, before []event) *message {
 func (s *Server) stopTurn(c *chat, before ...event) {
 	if c.turn != nil {
 		c.turn.interrupted = true
+		if s.gen.staleRetry {
+			c.staleRetry = c.turn.retry
+		}
+		c.turn.retry = nil
 		c.turn.cancel()
 	}
 	c.lastError = nil
@@ -370,9 +376,6 @@ func (s *Server) stopped(c *chat, t *turn) {
 	defer s.mu.Unlock()
 	if c.turn != t || !t.interrupted {
 		return
-	}
-	if s.gen.staleRetry {
-		c.staleRetry = t.retry
 	}
 	partial := s.settle(c)
 	if len(c.queue) > 0 && !c.archived {

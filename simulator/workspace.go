@@ -58,9 +58,8 @@ func orDefault(s *string, otherwise string) {
 	}
 }
 
-// bindWorkspace is what the first turn in a workspace does: a story gets one,
-// build and agent are told, May stores the context-file row. The lock is held.
-func (s *Server) bindWorkspace(c *chat) {
+// giveWorkspace makes the workspace of a story. The lock is held.
+func (s *Server) giveWorkspace(c *chat) {
 	if c.workspace == nil && s.options.Story && c.parent == nil {
 		prompt, _ := c.lastExchange()
 		if parseOrder(prompt, false).verb == "" {
@@ -68,6 +67,12 @@ func (s *Server) bindWorkspace(c *chat) {
 			s.workspaces[c.workspace.id] = c.workspace
 		}
 	}
+}
+
+// bindWorkspace is what the worker does in a workspace first: build and agent
+// are told (05/073: not yet by create), May stores the context-file row. The
+// lock is held.
+func (s *Server) bindWorkspace(c *chat) {
 	if c.workspace == nil || c.bound {
 		return
 	}

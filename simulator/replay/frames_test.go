@@ -30,7 +30,9 @@ func streamItems(frames [][]byte) (items []streamItem, whole bool) {
 			event, _ := e.(map[string]any)
 			item := streamItem{name: eventName(event), event: event}
 			if part, ok := partOf(event); ok {
-				item.text, _ = part["text"].(string)
+				text, _ := part["text"].(string)
+				delta, _ := part["args_delta"].(string)
+				item.text = text + delta
 				if last := len(items) - 1; last >= 0 && items[last].name == item.name {
 					items[last].text += item.text
 					continue
@@ -157,6 +159,9 @@ func withoutText(event map[string]any) map[string]any {
 	payload, _ := event["message_part"].(map[string]any)
 	part, payload, event = shallow(part), shallow(payload), shallow(event)
 	part["text"] = ""
+	if _, ok := part["args_delta"]; ok {
+		part["args_delta"] = ""
+	}
 	payload["part"] = part
 	event["message_part"] = payload
 	return event

@@ -439,6 +439,12 @@ func (p *player) lastSeen(chat string, at float64) (string, bool) {
 			last = s
 		}
 	}
+	for _, s := range p.recording.Steps {
+		changes := s.Kind == "http" && s.Request.Method != http.MethodGet && s.Response.Status < http.StatusMultipleChoices
+		if changes && s.TMs < at && s.TMs >= last.at && strings.Contains(strings.ToLower(s.Request.Path), chat) {
+			return "", false // nobody looked since
+		}
+	}
 	stale := unsettled(last.status) && at-last.at > fresh
 	return last.status, last.status != "" && !stale
 }
@@ -466,9 +472,23 @@ func (p *player) awaitStatus(chat, status string, within time.Duration) {
 // letTalk gives the model of a young chat the time that it had in the recording before it was interrupted: it talks by
 // the clock.
 func (p *player) letTalk(chat string, at float64) {
-	if b, ok := p.born[chat]; ok && at-b.at < 1000 {
-		time.Sleep(time.Until(b.live.Add(time.Duration((at - b.at) * float64(time.Millisecond)))))
+	const firstWords = 150 // ms
+	b, ok := p.born[chat]
+	if !ok || at-b.at > 1000 {
+		return
 	}
+	gap := at - b.at
+	if gap < 1 && p.leftPartial(chat) { // its create is not on record
+		gap = firstWords
+	}
+	time.Sleep(time.Until(b.live.Add(time.Duration(gap * float64(time.Millisecond)))))
+}
+
+// leftPartial tells whether an interrupted answer of a chat is shown later.
+func (p *player) leftPartial(chat string) bool {
+	return slices.ContainsFunc(p.recording.Steps, func(s Step) bool {
+		return s.Kind == "http" && strings.HasSuffix(s.Request.Path, chat+"/messages") && strings.Contains(string(s.Response.Body), "chunk-0001 ")
+	})
 }
 
 // awaitPickUp waits until a worker has a chat that was just created.
