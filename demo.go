@@ -113,7 +113,8 @@ func (d *demo) connect(ctx context.Context, sim *simulator.Instance, generation 
 		return nil, err
 	}
 	init := mcp.InitializeRequest{}
-	init.Params.ProtocolVersion, init.Params.ClientInfo = mcp.LATEST_PROTOCOL_VERSION, mcp.Implementation{Name: "demo", Version: version()}
+	init.Params.ProtocolVersion, init.Params.ClientInfo = "2025-11-25", // the newest that has resources/subscribe
+		mcp.Implementation{Name: "demo", Version: version()}
 	result, err := d.mcp.Initialize(ctx, init)
 	if err != nil {
 		stop()
@@ -193,7 +194,7 @@ func (a turnAnswer) check() error {
 func (d *demo) delegate(ctx context.Context) error {
 	d.tell.title("A task is handed to an agent, and its answer awaited in the same call")
 	var answer turnAnswer
-	err := d.call(ctx, &answer, "create_chat", map[string]any{"prompt": "The invoice dates are off by one day in some time zones. Find out why and fix it.", "wait_seconds": 15})
+	err := d.call(ctx, &answer, "create_chat", map[string]any{"prompt": "Totals are off by a cent when several discounts apply. Find out why and mend it.", "wait_seconds": 15})
 	if err != nil {
 		return err
 	}
@@ -219,7 +220,7 @@ func (d *demo) review(ctx context.Context) error {
 func (d *demo) fanOut(ctx context.Context) error {
 	d.tell.title("Two more agents work in parallel, and are awaited together")
 	var ids []string
-	for _, task := range []string{"Add a retry with back-off to the webhook sender.", "Write the missing tests of the price parser."} {
+	for _, task := range []string{"Give the HTTP client a time limit; requests hang for ever.", "Checkout should refuse an empty cart."} {
 		var created turnAnswer
 		if err := d.call(ctx, &created, "create_chat", map[string]any{"prompt": task}); err != nil {
 			return err

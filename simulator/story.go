@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"strings"
+	"unicode"
 )
 
 // story is a small task that the agent carries out in a repository of its own,
@@ -81,13 +82,27 @@ var repository = map[string]string{
 		"// New makes a client for the warehouse at base.\nfunc New(base string) *Client {\n\treturn &Client{base: base, http: http.DefaultClient}\n}\n",
 }
 
-// storyOf picks the story that a chat tells: by its first prompt, so that
-// parallel chats differ and one chat stays with its task.
+// storyOf picks the story that a chat tells: the one that its first prompt has
+// most words of; without any, one by the prompt, so that parallel chats differ.
 func storyOf(prompt string) story {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(prompt))
-	return stories[h.Sum32()%uint32(len(stories))]
+	best, most := stories[h.Sum32()%uint32(len(stories))], 0
+	for _, s := range stories {
+		shared := 0
+		for _, word := range strings.FieldsFunc(strings.ToLower(prompt), notLetter) {
+			if len(word) > 3 && strings.Contains(strings.ToLower(s.title+s.thought), word) {
+				shared++
+			}
+		}
+		if shared > most {
+			best, most = s, shared
+		}
+	}
+	return best
 }
+
+func notLetter(r rune) bool { return !unicode.IsLetter(r) }
 
 func (c *chat) story() story {
 	for _, m := range c.messages {

@@ -155,7 +155,7 @@ func (d *changes) list(files []diff.File, most int) {
 
 func (d *changes) rows() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d files, +%d -%d\n", d.FileCount, d.Additions, d.Deletions)
+	fmt.Fprintf(&b, "+%d -%d in %s\n", d.Additions, d.Deletions, view.Count(d.FileCount, "file"))
 	for _, f := range d.Files {
 		b.WriteString(f.row() + "\n")
 	}

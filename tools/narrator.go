@@ -19,6 +19,7 @@ type narrator struct {
 	began  time.Time
 	status client.Status
 	doing  string
+	told   string
 }
 
 func newNarrator(ctx context.Context, p Peer) *narrator {
@@ -45,14 +46,21 @@ func (n *narrator) event(e relay.Event) {
 	default:
 		return
 	}
-	n.tell(string(n.status), n.doing)
+	if n.status != "" {
+		n.tell(string(n.status), n.doing)
+	}
 }
 
 func (n *narrator) tell(status, doing string) {
 	if doing != "" {
 		status += ": " + doing
 	}
-	n.peer.Progress(n.ctx, fmt.Sprintf("%s (%d s)", status, int(time.Since(n.began).Seconds())))
+	message := fmt.Sprintf("%s (%d s)", status, int(time.Since(n.began).Seconds()))
+	if message == n.told {
+		return
+	}
+	n.told = message
+	n.peer.Progress(n.ctx, message)
 }
 
 func doing(p client.Part, before string) string {
@@ -62,15 +70,15 @@ func doing(p client.Part, before string) string {
 	case client.PartText:
 		return "writing its answer"
 	case client.PartToolResult:
-		return "read the result of " + view.Inline(p.ToolName, 40)
+		return "read the result of " + view.Word(p.ToolName)
 	case client.PartToolCall:
 		if object := objectOf(p.Args); object != "" {
-			return p.ToolName + " " + object
+			return view.Word(p.ToolName) + " " + object
 		}
 		if before != "" && p.Args == nil && p.ArgsDelta != "" {
 			return before
 		}
-		return p.ToolName
+		return view.Word(p.ToolName)
 	}
 	return before
 }
@@ -89,9 +97,9 @@ func objectOf(args json.RawMessage) string {
 	}
 	switch {
 	case known.Path != "":
-		return view.Inline(path.Base(known.Path), 60)
+		return view.Word(path.Base(known.Path))
 	case known.FilePath != "":
-		return view.Inline(path.Base(known.FilePath), 60)
+		return view.Word(path.Base(known.FilePath))
 	}
 	for _, object := range []string{known.Command, known.Query, known.Title} {
 		if object != "" {

@@ -161,7 +161,7 @@ func diffStat(d *client.DiffStatus) *DiffStat {
 
 // Text is the diff's size and pull request in a few words.
 func (d *DiffStat) Text() string {
-	words := []string{fmt.Sprintf("+%d -%d in %d files", d.Additions, d.Deletions, d.Files)}
+	words := []string{fmt.Sprintf("+%d -%d in %s", d.Additions, d.Deletions, Count(d.Files, "file"))}
 	if d.PullRequest != 0 {
 		words = append(words, strings.TrimSpace(fmt.Sprintf("PR #%d %s", d.PullRequest, d.State)))
 	}
@@ -268,12 +268,13 @@ func (c Chat) Text() string {
 func labels(m map[string]string) string {
 	var words []string
 	for _, name := range sortedKeys(m) {
-		words = append(words, fmt.Sprintf("%s=%s", name, inlineValue(m[name])))
+		words = append(words, fmt.Sprintf("%s=%s", name, Word(m[name])))
 	}
 	return strings.Join(words, " ")
 }
 
-func inlineValue(v string) string {
+// Word frames a foreign name within a line of ours: bare where it can be mistaken for nothing else, quoted otherwise.
+func Word(v string) string {
 	quoted := Inline(v, 100)
 	if quoted == `"`+v+`"` && !strings.ContainsAny(v, " ,]") {
 		return v
@@ -286,6 +287,14 @@ func id(u *uuid.UUID) string {
 		return ""
 	}
 	return u.String()
+}
+
+// Count is a number of things in words: "1 file", "2 files".
+func Count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func stamp(t time.Time) string {

@@ -203,7 +203,7 @@ func inlineName(name string) string {
 	if name == "" {
 		return ""
 	}
-	return inlineValue(name)
+	return Word(name)
 }
 
 // tally names each tool once, with how often where it was called more than once.
@@ -216,7 +216,7 @@ func tally(names []string) string {
 		}
 	}
 	for i, n := range order {
-		order[i] = inlineValue(n)
+		order[i] = Word(n)
 		if count[n] > 1 {
 			order[i] += fmt.Sprintf(" x%d", count[n])
 		}
