@@ -23,7 +23,7 @@ import (
 	"coder-chats-mcp/tools"
 )
 
-// demoLimit ends a demo that hangs. It takes about twelve seconds.
+// demoLimit ends a demo that hangs. It takes about six seconds.
 const demoLimit = 20 * time.Second
 
 func demoCommand(s *settings) *cobra.Command {
@@ -35,7 +35,7 @@ func demoCommand(s *settings) *cobra.Command {
 tells what happens: a task handed to an agent, its progress, the answer and the diff; two agents
 in parallel, awaited together; one that is interrupted. No Coder deployment is needed.
 
-It takes about twelve seconds and exits with 0, or says what is missing and exits with 1.`,
+It takes about six seconds and exits with 0, or says what is missing and exits with 1.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), demoLimit)
