@@ -78,6 +78,7 @@ func (s *Session) cutShort() {
 // reading isn't read any further.
 func (s *Session) readLines(in io.Reader) error {
 	lines := &lineReader{in: bufio.NewReaderSize(in, 64<<10), max: s.core.opts.MaxLine}
+	crew := newCrew(s.Done())
 	for s.out.below(s.ctx, 2*s.core.opts.MaxQueued) == nil {
 		line, err := lines.next()
 		switch {
@@ -89,14 +90,14 @@ func (s *Session) readLines(in io.Reader) error {
 		case err != nil:
 			return err
 		default:
-			s.receive(line)
+			s.receive(line, crew)
 		}
 	}
 	return nil
 }
 
-// receive handles one message: itself if it is quick or must be done before the next one, else in a goroutine.
-func (s *Session) receive(line []byte) {
+// receive handles one message: itself if it is quick or must be done before the next one, else by the crew.
+func (s *Session) receive(line []byte, crew *crew) {
 	m, bad := parse(line)
 	switch {
 	case bad != nil:
@@ -111,7 +112,7 @@ func (s *Session) receive(line []byte) {
 			s.open()
 		}
 	default:
-		s.start(m)
+		s.start(m, crew)
 	}
 }
 
@@ -125,7 +126,7 @@ func inline(method string) bool {
 }
 
 // start registers m and runs it in a goroutine of its own.
-func (s *Session) start(m *message) {
+func (s *Session) start(m *message, crew *crew) {
 	r, refused := s.begin(s.ctx, m, s.out)
 	if refused != nil {
 		_ = s.out.send(nil, encodeError(m.ID, refused))
@@ -133,7 +134,7 @@ func (s *Session) start(m *message) {
 	}
 	s.open()
 	turn := s.turn(m.Method)
-	go func() {
+	crew.run(func() {
 		defer turn.end()
 		turn.await()
 		if m.listens() {
@@ -145,7 +146,7 @@ func (s *Session) start(m *message) {
 			return
 		}
 		r.finish(s.core.serve(r, m))
-	}()
+	})
 }
 
 // turn keeps the requests that change subscriptions in the order they came.
