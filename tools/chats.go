@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/google/uuid"
@@ -39,7 +40,7 @@ var _ = declare(Spec{
 	}
 	rows := make([]view.Chat, 0, len(chats))
 	for _, c := range chats {
-		rows = append(rows, view.ListedChat(c))
+		rows = append(rows, row(c))
 	}
 	shown := min(limit, fitting(rows, s.Config.MaxOutputBytes, view.Chat.Row))
 	list := chatList{Chats: rows[:min(shown, len(rows))]}
@@ -57,6 +58,13 @@ var _ = declare(Spec{
 	}
 	return &Result{Text: strings.TrimSuffix(text.String(), "\n"), Structured: list}, nil
 })
+
+// row is a chat in a list. The label that a request_id left is no news to whoever gave it.
+func row(c client.Chat) view.Chat {
+	c.Labels = maps.Clone(c.Labels)
+	delete(c.Labels, requestLabel)
+	return view.ListedChat(c).Short()
+}
 
 type chatArgs struct {
 	Chat uuid.UUID `json:"chat" jsonschema:"format=chat,description=id or URL"`

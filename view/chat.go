@@ -35,6 +35,7 @@ type Chat struct {
 	WaitsForCapacity bool              `json:"waits_for_capacity,omitempty"` // status says running, but no agent has started
 	Error            *Failure          `json:"last_error,omitempty"`
 	Diff             *DiffStat         `json:"diff,omitempty"`
+	Changes          string            `json:"changes,omitempty"` // the diff in a few words, where Diff is too long
 	Files            []File            `json:"files,omitempty"`
 	Warnings         []string          `json:"warnings,omitempty"`
 	Extra            map[string]any    `json:"extra,omitempty"` // what a later server sends and we do not know
@@ -89,6 +90,20 @@ func ListedChat(c client.Chat) Chat {
 		v.Children = append(v.Children, row)
 	}
 	return v
+}
+
+// Short is a row of a long list: the diff in a few words, and no Unread, which is true of all that nobody opened in a browser; a search for has_unread
+// finds those.
+func (c Chat) Short() Chat {
+	if c.Unread = false; c.Diff != nil {
+		c.Changes, c.Diff = c.Diff.Short(), nil
+	}
+	children := make([]Chat, 0, len(c.Children))
+	for _, child := range c.Children {
+		children = append(children, child.Short())
+	}
+	c.Children = children
+	return c
 }
 
 // BriefChat is a chat in an answer that is about what happened to it.
@@ -161,7 +176,14 @@ func diffStat(d *client.DiffStatus) *DiffStat {
 
 // Text is the diff's size and pull request in a few words.
 func (d *DiffStat) Text() string {
-	words := []string{fmt.Sprintf("+%d -%d in %s", d.Additions, d.Deletions, Count(d.Files, "file"))}
+	return d.inWords(fmt.Sprintf("+%d -%d in %s", d.Additions, d.Deletions, Count(d.Files, "file")))
+}
+
+// Short is Text without the count of files.
+func (d *DiffStat) Short() string { return d.inWords(fmt.Sprintf("+%d -%d", d.Additions, d.Deletions)) }
+
+func (d *DiffStat) inWords(size string) string {
+	words := []string{size}
 	if d.PullRequest != 0 {
 		words = append(words, strings.TrimSpace(fmt.Sprintf("PR #%d %s", d.PullRequest, d.State)))
 	}
@@ -208,6 +230,9 @@ func (c Chat) flags() []string {
 	}
 	if c.Diff != nil {
 		flags = append(flags, c.Diff.Text())
+	}
+	if c.Changes != "" {
+		flags = append(flags, c.Changes)
 	}
 	if len(c.Labels) > 0 {
 		flags = append(flags, labels(c.Labels))
@@ -268,7 +293,7 @@ func (c Chat) Text() string {
 func labels(m map[string]string) string {
 	var words []string
 	for _, name := range sortedKeys(m) {
-		words = append(words, fmt.Sprintf("%s=%s", name, Word(m[name])))
+		words = append(words, Word(name)+"="+Word(m[name]))
 	}
 	return strings.Join(words, " ")
 }
