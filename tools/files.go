@@ -289,7 +289,7 @@ func (f chatFile) save(content io.Reader, to place, overwrite bool) (*Result, er
 	size, err := to.write(content, overwrite)
 	f.SavedTo = filepath.Join(to.path, to.name)
 	switch {
-	case errors.Is(err, fs.ErrExist):
+	case errors.Is(err, fs.ErrExist) && !overwrite:
 		return nil, to.exists()
 	case err != nil:
 		return nil, &Failure{Kind: string(client.KindUnavailable), Message: fmt.Sprintf("%s was not written: %v", f.SavedTo, underlying(err)), Next: "call get_chat_file again, or choose another save_to"}
