@@ -268,8 +268,8 @@ func (f *gitFeed) picture() GitPicture {
 	return p
 }
 
-// refreshEvery is the server's cooldown.
-const refreshEvery = time.Second
+// refreshEvery is a little more than the server's cooldown, within which it ignores what it is asked.
+const refreshEvery = 1100 * time.Millisecond
 
 // scan asks the agent once and waits for a word of it.
 func (f *gitFeed) scan() error {

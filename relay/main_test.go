@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -124,4 +125,12 @@ func types(events []relay.Event) []string {
 func (w *world) eventually(ok func() bool, what string) {
 	w.t.Helper()
 	require.Eventually(w.t, ok, 10*time.Second, 5*time.Millisecond, what)
+}
+
+// field is a member of a JSON object.
+func field(t *testing.T, object json.RawMessage, name string) json.RawMessage {
+	t.Helper()
+	var members map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(object, &members))
+	return members[name]
 }
