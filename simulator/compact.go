@@ -91,6 +91,12 @@ func (s *Server) compact(c *call) *apiError {
 // what a full context needs before one.
 func (s *Server) compacts(c *chat, t *turn) bool {
 	s.mu.Lock()
+	asked := c.compacting
+	s.mu.Unlock()
+	if asked && !pause(t.ctx, 5*s.options.TokenDelay) { // the summary is an answer of the model, too
+		return false
+	}
+	s.mu.Lock()
 	manual := c.compacting
 	s.mu.Unlock()
 	if manual && !pause(t.ctx, s.scaled(compactDelay)) {

@@ -95,8 +95,12 @@ func (p *player) play(calls []call) {
 		add(ws.TConnectMs, func() { p.open(i, ws) })
 		for _, f := range ws.Frames {
 			if f.Dir == "sent" && slices.Contains([]string{"text", "binary", "ping"}, f.Opcode) {
-				add(f.TMs, func() {
-					p.caughtUp(f.TMs)
+				at := f.TMs
+				if ws.Close != nil && ws.Close.By == "server" {
+					at = min(at, ws.Close.TMs-justBefore) // what the server hung up on was noted after that
+				}
+				add(at, func() {
+					p.caughtUp(at)
 					p.sendFrame(i, f)
 				})
 			}
@@ -472,7 +476,7 @@ func (p *player) awaitStatus(chat, status string, within time.Duration) {
 // letTalk gives the model of a young chat the time that it had in the recording before it was interrupted: it talks by
 // the clock.
 func (p *player) letTalk(chat string, at float64) {
-	const firstWords = 150 // ms
+	const firstWords = 300 // ms
 	b, ok := p.born[chat]
 	if !ok || at-b.at > 1000 {
 		return
