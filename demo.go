@@ -113,8 +113,7 @@ func (d *demo) connect(ctx context.Context, sim *simulator.Instance, generation 
 		return nil, err
 	}
 	init := mcp.InitializeRequest{}
-	init.Params.ProtocolVersion, init.Params.ClientInfo = "2025-11-25", // the newest that has resources/subscribe
-		mcp.Implementation{Name: "demo", Version: version()}
+	init.Params.ProtocolVersion, init.Params.ClientInfo = mcp.LATEST_PROTOCOL_VERSION, mcp.Implementation{Name: "demo", Version: version()}
 	result, err := d.mcp.Initialize(ctx, init)
 	if err != nil {
 		stop()
@@ -220,18 +219,20 @@ func (d *demo) review(ctx context.Context) error {
 func (d *demo) fanOut(ctx context.Context) error {
 	d.tell.title("Two more agents work in parallel, and are awaited together")
 	var ids []string
+	var filter mcp.SubscriptionFilter
 	for _, task := range []string{"Give the HTTP client a time limit; requests hang for ever.", "Checkout should refuse an empty cart."} {
 		var created turnAnswer
 		if err := d.call(ctx, &created, "create_chat", map[string]any{"prompt": task}); err != nil {
 			return err
 		}
 		ids = append(ids, created.ID)
-		subscribe := mcp.SubscribeRequest{}
-		subscribe.Params.URI = "coder://chats/" + created.ID
-		if err := d.mcp.Subscribe(ctx, subscribe); err != nil {
-			return fmt.Errorf("resources/subscribe: %w", err)
-		}
+		filter.ResourceSubscriptions = append(filter.ResourceSubscriptions, "coder://chats/"+created.ID)
 	}
+	stop, err := d.mcp.ListenAsync(ctx, filter, nil)
+	if err != nil {
+		return fmt.Errorf("subscriptions/listen: %w", err)
+	}
+	defer stop()
 	var awaited struct{ Settled []turnAnswer }
 	if err := d.call(ctx, &awaited, "await_chats", map[string]any{"chats": ids, "until": "all", "wait_seconds": 15}); err != nil {
 		return err

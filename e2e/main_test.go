@@ -117,6 +117,3 @@ func onEverySimulator(t *testing.T, o simulator.Options, test func(t *testing.T,
 		})
 	}
 }
-
-// real reports whether a real deployment is spoken to. Only helpers ask.
-func (b backend) real() bool { return b.sim == nil }
