@@ -57,6 +57,29 @@ func (s *subscription) until(t *testing.T, uri string, done func() bool) {
 	}
 }
 
+// watching keeps the caller's watch socket open and waits until it tells what happens: a server that answers the handshake first and listens
+// for events then loses those between.
+func (w *world) watching(t *testing.T) {
+	t.Helper()
+	listener, err := w.src.Relay.Watch(bounded(t))
+	require.NoError(t, err)
+	t.Cleanup(listener.Close)
+	probe := w.chat(t, "probe NOTITLE")
+	archived := false
+	eventually(t, func() bool {
+		archived = !archived
+		require.NoError(t, w.src.Client.UpdateChat(t.Context(), probe.ID, client.UpdateChatRequest{Archived: &archived}))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		for {
+			e, err := listener.Next(ctx)
+			if err != nil || e.Kind == client.KindDeleted {
+				return err == nil && archived
+			}
+		}
+	})
+}
+
 func TestASubscriberOfAChatSeesItsEnd(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		chat := w.chat(t, "hello NOTITLE")
@@ -87,6 +110,7 @@ func TestALongAnswerIsAFewUpdates(t *testing.T) {
 
 func TestAChatsOwnChangesAreUpdates(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
+		w.watching(t)
 		chat := w.chat(t, "hello NOTITLE")
 		uri := address(chat.ID)
 		s := w.subscribe(t, uri)
@@ -101,6 +125,7 @@ func TestAChatsOwnChangesAreUpdates(t *testing.T) {
 
 func TestADiffIsUpdatedWhenItIsPushed(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
+		w.watching(t)
 		chat := w.written(t)
 		uri := address(chat.ID, "diff")
 		s := w.subscribe(t, uri)
@@ -121,6 +146,7 @@ func TestGitIsUpdatedWhileTheAgentWrites(t *testing.T) {
 
 func TestTheChatsAreUpdatedByEveryOne(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
+		w.watching(t)
 		s := w.subscribe(t, "coder://chats")
 		chat := w.chat(t, "hello NOTITLE")
 		s.until(t, "coder://chats", func() bool {
@@ -268,6 +294,7 @@ func TestModelsAreAskedForNowAndThen(t *testing.T) {
 
 func TestTheListChangesWithCreatedAndArchivedChats(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
+		w.watching(t)
 		changed := make(chan string, 100)
 		cancel, err := resources.WatchList(t.Context(), w.src, func() { changed <- "list" })
 		require.NoError(t, err)
