@@ -289,7 +289,7 @@ func (d *decoder) array(s *jsonschema.Schema, path string, value any) any {
 	}
 	count := uint64(len(items))
 	if (s.MinItems != nil && count < *s.MinItems) || (s.MaxItems != nil && count > *s.MaxItems) {
-		return d.refuse("%q must have %s items, got %d", path, span(number(s.MinItems), number(s.MaxItems)), count)
+		return d.refuse("%q must have %s items, got %d", path, strings.TrimPrefix(span(number(s.MinItems), number(s.MaxItems)), "of "), count)
 	}
 	out := make([]any, len(items))
 	for i, item := range items {

@@ -101,7 +101,7 @@ func publish(s *jsonschema.Schema) *jsonschema.Schema {
 	if s == nil {
 		return nil
 	}
-	if reflect.DeepEqual(s, jsonschema.TrueSchema) {
+	if raw, err := json.Marshal(s); err == nil && string(raw) == "true" {
 		// Raw JSON. Several model providers refuse a whole tool list for the schema `true`.
 		return &jsonschema.Schema{Description: "any JSON"}
 	}
