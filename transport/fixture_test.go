@@ -120,7 +120,7 @@ func newServer() *server.MCPServer {
 		}).ToolResult(), nil
 	})
 	tool("sample", func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		answer, err := m.RequestSampling(ctx, mcp.CreateMessageRequest{})
+		answer, err := transport.SessionFromContext(ctx).RequestSampling(ctx, mcp.CreateMessageRequest{})
 		if err != nil {
 			return nil, err
 		}
@@ -312,3 +312,5 @@ func modern(id any, method, params string) string {
 }
 
 const ping = `{"jsonrpc":"2.0","id":"ping","method":"ping"}`
+
+var modernMetaPlain = fmt.Sprintf(modernMeta, "")

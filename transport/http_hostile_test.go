@@ -3,6 +3,7 @@ package transport_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/transport"
@@ -166,4 +168,35 @@ func TestRequestsOverTheBoundOfASessionAre429(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, r.StatusCode, readAll(t, r))
 	readAll(t, c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`))
 	e.ends()
+}
+
+func TestToolParametersThatTravelInHeadersMustAgree(t *testing.T) {
+	m := newServer()
+	m.AddTool(mcp.NewToolWithRawSchema("sharded", "", json.RawMessage(`{"type":"object","properties":{"shard":{"type":"string","x-mcp-header":"Shard"}}}`)),
+		func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			return mcp.NewToolResultText("ok"), nil
+		})
+	x := openSiteOf(t, m, transport.Options{}, transport.HTTPOptions{})
+	body := modern(1, "tools/call", `"name":"sharded","arguments":{"shard":"one"}`)
+	for shard, status := range map[string]int{"one": 200, "two": 400, "": 400} {
+		headers := x.modernHeaders("tools/call", "sharded")
+		headers["Mcp-Param-Shard"] = shard
+		r := x.send(t.Context(), http.MethodPost, body, headers)
+		require.Equal(t, status, r.StatusCode, readAll(t, r))
+	}
+}
+
+func TestPanickingHooksEndNothing(t *testing.T) {
+	boom := func(*transport.Session) { panic("on purpose") }
+	x := openSite(t, transport.Options{Hooks: transport.Hooks{
+		SessionOpened: boom, SessionClosed: boom, Unsubscribed: func(*transport.Session, string) { panic("on purpose") },
+	}}, transport.HTTPOptions{})
+	c := x.hello("a", "2025-11-25", `{}`)
+	for i, what := range []string{"subscribe", "unsubscribe", "subscribe"} {
+		require.Nil(t, c.ask(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"resources/%s","params":{"uri":"test://a"}}`, i, what)).Error)
+	}
+	e := c.stream(t.Context(), "")
+	readAll(t, c.send(t.Context(), http.MethodDelete, "", c.headers))
+	e.ends()
+	require.NotEmpty(t, e.last, "a GET of 2025-11-25 is primed, too")
 }

@@ -16,7 +16,8 @@ import (
 type httpSession struct {
 	*Session
 	handler *HTTPHandler
-	own     *stream // what GET receives
+	own     *stream   // what GET receives
+	adopted sync.Once // restores what another replica saved
 
 	mu      sync.Mutex
 	streams map[string]*stream // of requests that may still be resumed before they end
@@ -51,6 +52,7 @@ func (h *HTTPHandler) initialize(x *exchange, m *message) error {
 		return nil
 	}
 	s.open()
+	s.adopted.Do(func() {})
 	h.add(s)
 	s.save()
 	x.w.Header().Set(mcp.HeaderSessionID, s.id)
@@ -82,13 +84,18 @@ func (h *HTTPHandler) leave(identity string) {
 	}
 }
 
-func (h *HTTPHandler) add(s *httpSession) {
+// add puts s into the table and returns it, or the session that is there by that id.
+func (h *HTTPHandler) add(s *httpSession) *httpSession {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if first := h.sessions[s.id]; first != nil {
+		return first
+	}
 	h.sessions[s.id] = s
 	if h.sweeper == nil {
 		h.sweeper = time.AfterFunc(h.sweepInterval(), h.sweep)
 	}
+	return s
 }
 
 // remove takes s out of the table, and reports whether it was there.
@@ -207,18 +214,11 @@ func (h *HTTPHandler) adopt(x *exchange, record SessionRecord) (*httpSession, er
 		return nil, err
 	}
 	s := h.newHTTPSession(x.ctx, record.ID, record.Identity)
-	h.mu.Lock()
-	if other := h.sessions[record.ID]; other != nil {
-		h.mu.Unlock()
+	if first := h.add(s); first != s {
 		h.leave(x.identity)
-		return other, nil
+		s = first
 	}
-	h.sessions[s.id] = s
-	if h.sweeper == nil {
-		h.sweeper = time.AfterFunc(h.sweepInterval(), h.sweep)
-	}
-	h.mu.Unlock()
-	s.restore(record)
+	s.adopted.Do(func() { s.restore(record) })
 	return s, nil
 }
 

@@ -72,14 +72,16 @@ func (o *outbox) notify(ctx context.Context, n notice) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return o.push(ctx, n)
+	return o.push(n, func() error { return o.admit(ctx) })
 }
 
 // notifyNow queues n however full the outbox is. It is for notices that replace their like, so that their number is
 // bounded by the number of keys.
-func (o *outbox) notifyNow(n notice) error { return o.push(nil, n) }
+func (o *outbox) notifyNow(n notice) error { return o.push(n, atOnce) }
 
-func (o *outbox) push(ctx context.Context, n notice) error {
+func atOnce() error { return nil }
+
+func (o *outbox) push(n notice, admit func() error) error {
 	data, err := encodeNotification(n.method, n.params)
 	if err != nil {
 		return err
@@ -91,8 +93,8 @@ func (o *outbox) push(ctx context.Context, n notice) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	replaces := key != "" && n.join.Merge == nil && o.keyed[key] != nil
-	if ctx != nil && !replaces {
-		if err := o.admit(ctx); err != nil {
+	if !replaces {
+		if err := admit(); err != nil {
 			return err
 		}
 	}
@@ -154,14 +156,25 @@ func (o *outbox) resize(i *item, size int) {
 }
 
 // respond queues the response of r and closes the door behind it: nothing follows in r's name. A request that its
-// client cancelled gets none. With a nil ctx it never waits for space.
+// client cancelled gets none. It waits while the outbox is full; after the end of ctx there is nobody to answer.
 func (o *outbox) respond(ctx context.Context, r *request, data []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if ctx != nil && o.admit(ctx) != nil {
+	if o.admit(ctx) != nil {
 		r.answered = true
 		return
 	}
+	o.conclude(r, data)
+}
+
+// respondNow is respond without waiting.
+func (o *outbox) respondNow(r *request, data []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.conclude(r, data)
+}
+
+func (o *outbox) conclude(r *request, data []byte) {
 	silent := o.closed || r.answered || r.silenced.Load()
 	r.answered = true
 	if silent {
@@ -170,14 +183,12 @@ func (o *outbox) respond(ctx context.Context, r *request, data []byte) {
 	o.append(&item{data: data, size: len(data), last: true})
 }
 
-// send queues a message that is nobody's notification: an error without an id, a request to the client.
-func (o *outbox) send(ctx context.Context, data []byte) error {
+// ask queues a request to the client. It waits while the outbox is full.
+func (o *outbox) ask(ctx context.Context, data []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if ctx != nil {
-		if err := o.admit(ctx); err != nil {
-			return err
-		}
+	if err := o.admit(ctx); err != nil {
+		return err
 	}
 	if o.closed {
 		return ErrSessionOver
@@ -186,7 +197,16 @@ func (o *outbox) send(ctx context.Context, data []byte) error {
 	return nil
 }
 
-// append runs with o.mu held, as admit does.
+// reply queues what answers a message at once, however full the outbox is.
+func (o *outbox) reply(data []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		o.append(&item{data: data, size: len(data)})
+	}
+}
+
+// append, admit and conclude run with o.mu held.
 func (o *outbox) append(i *item) {
 	if i.key != "" {
 		if o.keyed == nil {

@@ -93,7 +93,7 @@ func (s *Session) ask(ctx context.Context, method string, params, result any) er
 	if err != nil {
 		return err
 	}
-	if err := out.send(ctx, question); err != nil {
+	if err := out.ask(ctx, question); err != nil {
 		return err
 	}
 	select {

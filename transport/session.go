@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -114,9 +115,19 @@ func (s *Session) LoadOrStore(key any, create func() any) any {
 
 // open calls SessionOpened once.
 func (s *Session) open() {
-	if s.begun.CompareAndSwap(false, true) && s.core.opts.Hooks.SessionOpened != nil {
-		s.core.opts.Hooks.SessionOpened(s)
+	if hook := s.core.opts.Hooks.SessionOpened; s.begun.CompareAndSwap(false, true) && hook != nil {
+		s.tell(func() { hook(s) })
 	}
+}
+
+// tell calls a hook that has no answer, and survives it.
+func (s *Session) tell(hook func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.core.log.Error("panic in a hook", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	hook()
 }
 
 // close ends the session: its requests are cancelled, its subscriptions given up, its outbox takes nothing more.
@@ -126,8 +137,8 @@ func (s *Session) close(cause error) {
 		s.cancel(cause)
 		s.releaseAll()
 		s.out.close()
-		if s.begun.Load() && s.core.opts.Hooks.SessionClosed != nil {
-			s.core.opts.Hooks.SessionClosed(s)
+		if hook := s.core.opts.Hooks.SessionClosed; s.begun.Load() && hook != nil {
+			s.tell(func() { hook(s) })
 		}
 	})
 }

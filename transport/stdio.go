@@ -84,7 +84,7 @@ func (s *Session) readLines(in io.Reader) error {
 		switch {
 		case errors.Is(err, errLineTooLong):
 			message := fmt.Sprintf("the message is longer than %d bytes", lines.max)
-			_ = s.out.send(nil, encodeError(leadingID(line), &Error{Code: mcp.INVALID_REQUEST, Message: message}))
+			s.out.reply(encodeError(leadingID(line), &Error{Code: mcp.INVALID_REQUEST, Message: message}))
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
@@ -101,13 +101,13 @@ func (s *Session) receive(line []byte, crew *crew) {
 	m, bad := parse(line)
 	switch {
 	case bad != nil:
-		_ = s.out.send(nil, encodeError(m.ID, bad))
+		s.out.reply(encodeError(m.ID, bad))
 	case m.isResponse():
 		s.answer(m)
 	case m.ID == nil:
 		s.hear(s.ctx, m)
 	case inline(m.Method):
-		_ = s.out.send(nil, s.handle(s.ctx, m))
+		s.out.reply(s.handle(s.ctx, m))
 		if m.Method == string(mcp.MethodInitialize) && s.isLegacy() {
 			s.open()
 		}
@@ -129,7 +129,7 @@ func inline(method string) bool {
 func (s *Session) start(m *message, crew *crew) {
 	r, refused := s.begin(s.ctx, m, s.out)
 	if refused != nil {
-		_ = s.out.send(nil, encodeError(m.ID, refused))
+		s.out.reply(encodeError(m.ID, refused))
 		return
 	}
 	s.open()

@@ -98,7 +98,7 @@ func (s *Session) release(uri string) {
 	}
 	s.mu.Unlock()
 	if hook := s.core.opts.Hooks.Unsubscribed; last && hook != nil {
-		hook(s, uri)
+		s.tell(func() { hook(s, uri) })
 	}
 }
 
@@ -113,7 +113,7 @@ func (s *Session) releaseAll() {
 	s.mu.Unlock()
 	if hook := s.core.opts.Hooks.Unsubscribed; hook != nil {
 		for uri := range left {
-			hook(s, uri)
+			s.tell(func() { hook(s, uri) })
 		}
 	}
 }
@@ -213,7 +213,7 @@ func (l *listen) finish() {
 	if l.info != nil {
 		meta[mcp.MetaKeyServerInfo] = l.info
 	}
-	r.out.respond(nil, r, mustEncode(struct {
+	r.out.respondNow(r, mustEncode(struct {
 		Version string          `json:"jsonrpc"`
 		ID      json.RawMessage `json:"id"`
 		Result  any             `json:"result"`
