@@ -156,11 +156,23 @@ func (s *Server) beat(ctx context.Context, k *socket) {
 	}
 }
 
-// background runs the socket's heartbeat beside its handler.
-func (s *Server) background(ctx context.Context, k *socket) (wait func()) {
+// background runs the socket's heartbeat, and readers, beside its handler.
+func (s *Server) background(ctx context.Context, k *socket, readers ...func(context.Context)) (wait func()) {
 	var g sync.WaitGroup
 	g.Go(func() { s.beat(ctx, k) })
+	for _, read := range readers {
+		g.Go(func() { read(ctx) })
+	}
 	return g.Wait
+}
+
+// hearNothing answers control frames until the socket ends; a data frame closes
+// it. The library's CloseRead does that too, but then waits for itself for 15 s.
+func (k *socket) hearNothing(ctx context.Context) {
+	defer k.cancel()
+	if _, _, err := k.conn.Reader(ctx); err == nil {
+		_ = k.conn.Close(websocket.StatusPolicyViolation, "unexpected data message")
+	}
 }
 
 // pump writes what arrives in a feed until the socket or ctx ends. frame turns

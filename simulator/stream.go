@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -115,8 +116,7 @@ func (s *Server) stream(c *call) *apiError {
 	}
 	defer s.release(k)
 	connected := time.Now()
-	ctx = k.conn.CloseRead(ctx) // a data frame closes with 1008 "unexpected data message"
-	defer s.background(ctx, k)()
+	defer s.background(ctx, k, k.hearNothing)()
 	defer k.cancel()
 	f := newFeed(s.gen.partBuffer)
 	if s.gen.afterLive {
@@ -247,7 +247,10 @@ func (s *Server) streamParts(c *call) *apiError {
 		_ = k.conn.Close(websocket.StatusInvalidFramePayloadData, "failed to unmarshal JSON")
 		return nil
 	}
-	ctx = k.conn.CloseRead(ctx)
+	var reader sync.WaitGroup
+	reader.Go(func() { k.hearNothing(ctx) })
+	defer reader.Wait()
+	defer k.cancel()
 	f := newFeed(0)
 	s.mu.Lock()
 	if t := c.chat.turn; t != nil && t.version == episode.HistoryVersion && t.attempt == episode.GenerationAttempt {

@@ -18,8 +18,7 @@ func (s *Server) watch(c *call) *apiError {
 		return nil
 	}
 	defer s.release(k)
-	ctx = k.conn.CloseRead(ctx)
-	defer s.background(ctx, k)()
+	defer s.background(ctx, k, k.hearNothing)()
 	defer k.cancel()
 	f := newFeed(0)
 	s.mu.Lock()
