@@ -89,7 +89,7 @@ func (c *channel) await(ctx context.Context, chats []uuid.UUID, changed <-chan s
 		case <-stop:
 		}
 	}()
-	result, err := c.session.server.caller.Relay.Await(waiting, relay.AwaitRequest{Chats: chats, Cursor: cursor})
+	result, err := c.session.tools.Relay.Await(waiting, relay.AwaitRequest{Chats: chats, Cursor: cursor})
 	if err != nil {
 		c.session.server.log.Warn("the Claude channel cannot wait for its chats", "error", err)
 		c.rest(ctx, changed)

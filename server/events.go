@@ -53,7 +53,7 @@ func (s *session) stopPump(uri string) func() {
 }
 
 func (s *session) pump(ctx context.Context, chat uuid.UUID) {
-	listener, err := s.server.caller.Relay.Follow(ctx, chat)
+	listener, err := s.tools.Relay.Follow(ctx, chat)
 	if err != nil {
 		s.server.log.Debug("the events of a chat cannot be told", "chat", chat, "error", err)
 		return

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -48,7 +49,8 @@ type Server struct {
 	options Options
 	log     *slog.Logger
 	core    *transport.Core
-	caller  *tools.Caller
+	caller  *tools.Caller // of stdio
+	callers *callers      // of HTTP
 }
 
 // New makes a Server. Close it when the last session is over.
@@ -62,7 +64,7 @@ func New(o Options) *Server {
 		s.caller = tools.NewCaller(o.Client, relay.New(o.Client, o.Relay))
 	}
 	o.Transport.Hooks = transport.Hooks{
-		SessionOpened: s.opened, SessionClosed: s.closed,
+		SessionOpened: s.opened, SessionClosed: s.closed, Listening: s.listening,
 		Subscribed: s.subscribed, Unsubscribed: s.unsubscribed,
 	}
 	o.Transport.ListResources = s.listResources
@@ -87,7 +89,7 @@ func (s *Server) registry() *server.MCPServer {
 	options := []server.ServerOption{
 		server.WithTitle("Coder chats"), server.WithInstructions(Instructions),
 		server.WithToolCapabilities(false), server.WithResourceCapabilities(true, true), server.WithPromptCapabilities(false),
-		server.WithLogging(), server.WithCompletions(), server.WithResourceCompletionProvider(completions{s}), server.WithHooks(s.hooks()),
+		server.WithLogging(), server.WithCompletions(), server.WithResourceCompletionProvider(completions{s}), server.WithPromptCompletionProvider(completions{s}), server.WithHooks(s.hooks()),
 	}
 	if s.options.ClaudeChannel {
 		options = append(options, server.WithExperimental(map[string]any{"claude/channel": map[string]any{}}))
@@ -130,15 +132,24 @@ func (s *Server) callTool(t *tools.Tool) server.ToolHandlerFunc {
 }
 
 // errNoCaller is why resources cannot be read without credentials. Tools say it their own way.
-func (s *Server) source() (resources.Source, error) {
+func (s *Server) source(ctx context.Context) (resources.Source, error) {
 	if s.options.Unusable != nil {
 		return resources.Source{}, s.options.Unusable
 	}
-	return resources.Source{Client: s.caller.Client, Relay: s.caller.Relay}, nil
+	caller := s.callerOf(ctx)
+	return resources.Source{Client: caller.Client, Relay: caller.Relay}, nil
+}
+
+// callerOf is whom a request or a session works for: whoever its HTTP request was of, or the one caller of stdio.
+func (s *Server) callerOf(ctx context.Context) *tools.Caller {
+	if c := callerFrom(ctx); c != nil {
+		return c.Caller
+	}
+	return s.caller
 }
 
 func (s *Server) readResource(ctx context.Context, q mcp.ReadResourceRequest) ([]mcp.ResourceContents, error) {
-	source, err := s.source()
+	source, err := s.source(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +167,7 @@ func notFound(err error) error {
 }
 
 func (s *Server) listResources(ctx context.Context, cursor string) ([]mcp.Resource, string, error) {
-	source, err := s.source()
+	source, err := s.source(ctx)
 	if err != nil {
 		return resources.Static(), "", nil
 	}
@@ -179,15 +190,33 @@ func (s *Server) getPrompt(p *prompts.Prompt) server.PromptHandlerFunc {
 
 type completions struct{ server *Server }
 
-// CompleteResourceArgument completes {chat} and {file} of the resource templates.
-func (c completions) CompleteResourceArgument(ctx context.Context, _ string, argument mcp.CompleteArgument, _ mcp.CompleteContext) (*mcp.Completion, error) {
-	source, err := c.server.source()
+// CompleteResourceArgument completes {chat}, {file} and, of a known chat's diff, {?file}.
+func (c completions) CompleteResourceArgument(ctx context.Context, uri string, argument mcp.CompleteArgument, known mcp.CompleteContext) (*mcp.Completion, error) {
+	if argument.Name == "file" && strings.Contains(uri, "/diff") {
+		return c.complete(ctx, func(src resources.Source) ([]string, int, bool, error) {
+			return resources.CompletePath(ctx, src, known.Arguments["chat"], argument.Value)
+		})
+	}
+	return c.complete(ctx, func(src resources.Source) ([]string, int, bool, error) {
+		return resources.Complete(ctx, src, argument.Name, argument.Value)
+	})
+}
+
+// CompletePromptArgument completes the arguments of prompts that name a chat.
+func (c completions) CompletePromptArgument(ctx context.Context, _ string, argument mcp.CompleteArgument, _ mcp.CompleteContext) (*mcp.Completion, error) {
+	return c.complete(ctx, func(src resources.Source) ([]string, int, bool, error) {
+		return resources.Complete(ctx, src, argument.Name, argument.Value)
+	})
+}
+
+func (c completions) complete(ctx context.Context, values func(resources.Source) ([]string, int, bool, error)) (*mcp.Completion, error) {
+	source, err := c.server.source(ctx)
 	if err != nil {
 		return &mcp.Completion{Values: []string{}}, nil
 	}
-	values, total, more, err := resources.Complete(ctx, source, argument.Name, argument.Value)
+	found, total, more, err := values(source)
 	if err != nil {
 		return nil, err
 	}
-	return &mcp.Completion{Values: values, Total: total, HasMore: more}, nil
+	return &mcp.Completion{Values: found, Total: total, HasMore: more}, nil
 }

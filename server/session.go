@@ -28,7 +28,8 @@ type session struct {
 	mu            sync.Mutex
 	subscriptions map[string]func() // by address
 	pumps         map[uuid.UUID]*pump
-	listWatch     func()
+	watching      bool   // the list of chats
+	listWatch     func() // ends that
 }
 
 type sessionKey struct{}
@@ -39,22 +40,46 @@ func (s *Server) session(ctx context.Context) *session {
 
 func (s *Server) sessionOf(t *transport.Session) *session {
 	return t.LoadOrStore(sessionKey{}, func() any {
+		caller := s.callerOf(t.Context())
 		own := &session{server: s, transport: t, subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}}
-		own.tools = &tools.Session{Caller: s.caller, Config: s.options.Config, Peer: own, Unusable: s.options.Unusable}
-		if s.options.ClaudeChannel && s.caller != nil {
+		own.tools = &tools.Session{Caller: caller, Config: s.options.Config, Peer: own, Unusable: s.options.Unusable}
+		if s.options.ClaudeChannel && caller != nil {
 			own.channel = newChannel(own)
 		}
 		return own
 	}).(*session)
 }
 
-// opened follows the caller's list of chats for clients that will hear of it. A caller who cannot be reached now costs only these notices.
+// opened prepares a session. Clients that said initialize hear of changes to the list of chats without asking.
 func (s *Server) opened(t *transport.Session) {
+	if one := callerFrom(t.Context()); one != nil {
+		s.callers.enter(one)
+	}
+	if !mcp.IsModernProtocol(t.ProtocolVersion()) {
+		s.watchList(t)
+	}
+}
+
+// listening is for clients of protocol 2026-07-28, who ask for what they want to hear of.
+func (s *Server) listening(t *transport.Session, filter mcp.SubscriptionFilter) {
+	if filter.ResourcesListChanged {
+		s.watchList(t)
+	}
+}
+
+// watchList follows the caller's list of chats, once for a session. A caller who cannot be reached now costs only these notices.
+func (s *Server) watchList(t *transport.Session) {
 	own := s.sessionOf(t)
-	source, err := s.source()
+	source, err := s.source(t.Context())
 	if err != nil {
 		return
 	}
+	own.mu.Lock()
+	defer own.mu.Unlock()
+	if own.watching {
+		return
+	}
+	own.watching = true
 	go func() {
 		cancel, err := resources.WatchList(t.Context(), source, func() { t.ListChanged("resources") })
 		if err != nil {
@@ -87,10 +112,13 @@ func (s *Server) closed(t *transport.Session) {
 	if own.channel != nil {
 		own.channel.close()
 	}
+	if one := callerFrom(t.Context()); one != nil {
+		s.callers.leave(one)
+	}
 }
 
 func (s *Server) subscribed(t *transport.Session, uri string) error {
-	source, err := s.source()
+	source, err := s.source(t.Context())
 	if err != nil {
 		return err
 	}
@@ -124,6 +152,7 @@ func (s *Server) unsubscribed(t *transport.Session, uri string) {
 // hooks start the events of chats that are subscribed to already when a client sets its log level.
 func (s *Server) hooks() *server.Hooks {
 	hooks := &server.Hooks{}
+	hooks.AddBeforeReadResource(func(_ context.Context, _ any, q *mcp.ReadResourceRequest) { q.Params.URI = escaped(q.Params.URI) })
 	hooks.AddAfterSetLevel(func(ctx context.Context, _ any, _ *mcp.SetLevelRequest, _ *mcp.EmptyResult) {
 		own := s.session(ctx)
 		own.mu.Lock()
@@ -133,6 +162,17 @@ func (s *Server) hooks() *server.Hooks {
 		}
 	})
 	return hooks
+}
+
+// escaped is the address as URI templates match it: a path in a query needs its slashes escaped, and clients do not bother.
+func escaped(uri string) string {
+	address, query, found := strings.Cut(uri, "?")
+	name, value, _ := strings.Cut(query, "=")
+	plain, err := url.QueryUnescape(value)
+	if !found || err != nil {
+		return uri
+	}
+	return address + "?" + name + "=" + url.QueryEscape(plain)
 }
 
 // Progress implements tools.Peer.

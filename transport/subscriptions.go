@@ -160,6 +160,9 @@ func (s *Session) openListen(r *request, m *message) (refused []byte) {
 		return encodeError(r.id, refusal(r, err))
 	}
 	stopping := s.acknowledge(l)
+	if hook := s.core.opts.Hooks.Listening; hook != nil && !stopping {
+		hook(s, l.lists)
+	}
 	if stopping || l.lists.IsEmpty() {
 		// Nothing will ever come.
 		l.end()

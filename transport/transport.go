@@ -53,6 +53,8 @@ type Hooks struct {
 	SessionOpened func(s *Session)
 	// SessionClosed is called once for each opened session, after Unsubscribed for all that it still had.
 	SessionClosed func(s *Session)
+	// Listening is called when a subscriptions/listen was acknowledged, with what it may hear of.
+	Listening func(s *Session, filter mcp.SubscriptionFilter)
 	// Subscribed is called for the first subscription of a session to a URI, by resources/subscribe or by
 	// subscriptions/listen. An error refuses the subscription: its text, and its code if it is an *Error, become
 	// the answer. Calls for one session never overlap; one that can take long watches s.Context.
