@@ -171,7 +171,7 @@ func (d *chatDiff) head() string {
 		fmt.Fprintf(&b, "branch %s of %s\n", view.Inline(d.Branch, 200), view.Inline(d.Origin, 200))
 	}
 	if p := d.PullRequest; p != nil && p.URL != "" {
-		fmt.Fprintf(&b, "%s %s %s\n", p.Text(), view.Inline(p.Title, 200), p.URL)
+		fmt.Fprintf(&b, "%s %s %s\n", p.Text(), view.Inline(p.Title, 200), view.Word(p.URL))
 	}
 	if d.Note != "" {
 		b.WriteString("note: " + d.Note + "\n")

@@ -159,7 +159,7 @@ var _ = declare(Spec{
 		head += fmt.Sprintf(" as message %d.", answer.MessageID)
 	}
 	for _, warning := range response.Warnings {
-		head += " Warning: " + warning + "."
+		head += " Warning: " + strings.TrimSuffix(view.Line(warning, 1000), ".") + "."
 	}
 	return s.answered(ctx, answer, head, a.waitArgs)
 })

@@ -65,7 +65,7 @@ func (t turn) text(chat uuid.UUID) string {
 	case relay.ReasonRequiresAction:
 		b.WriteString("It waits for results of these calls; submit_tool_results answers them:")
 		for _, call := range t.Pending {
-			fmt.Fprintf(&b, "\n- %s %s\n%s", call.ID, view.Inline(call.Name, 80), view.Quote(call.Args))
+			fmt.Fprintf(&b, "\n- %s %s\n%s", view.Word(call.ID), view.Inline(call.Name, 80), view.Quote(call.Args))
 		}
 		if t.Text != "" {
 			b.WriteString("\nIt said before:")

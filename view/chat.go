@@ -148,9 +148,9 @@ func FailureOf(e *client.ChatError) *Failure {
 // Text is the failure as part of a line. Message and detail may come from a model's provider, so they are quoted.
 func (f *Failure) Text() string {
 	var b strings.Builder
-	b.WriteString(orDefault(f.Kind, "error"))
+	b.WriteString(Word(orDefault(f.Kind, "error")))
 	if f.Provider != "" {
-		fmt.Fprintf(&b, " from %s", f.Provider)
+		b.WriteString(" from " + Word(f.Provider))
 	}
 	if f.Status != 0 {
 		fmt.Fprintf(&b, " (status %d)", f.Status)
@@ -185,7 +185,7 @@ func (d *DiffStat) Short() string { return d.inWords(fmt.Sprintf("+%d -%d", d.Ad
 func (d *DiffStat) inWords(size string) string {
 	words := []string{size}
 	if d.PullRequest != 0 {
-		words = append(words, strings.TrimSpace(fmt.Sprintf("PR #%d %s", d.PullRequest, d.State)))
+		words = append(words, strings.TrimSpace(fmt.Sprintf("PR #%d %s", d.PullRequest, wordOf(d.State))))
 	}
 	for _, flag := range []struct {
 		on   bool
@@ -261,8 +261,8 @@ func (c Chat) Text() string {
 	}
 	if c.Diff != nil {
 		line("diff", c.Diff.Text())
-		line("diff url", c.Diff.URL)
-		line("branch", c.Diff.Branch)
+		line("diff url", wordOf(c.Diff.URL))
+		line("branch", wordOf(c.Diff.Branch))
 	}
 	line("created", minute(c.CreatedAt))
 	line("updated", minute(c.UpdatedAt))
@@ -279,13 +279,13 @@ func (c Chat) Text() string {
 		line("pinned", fmt.Sprint(c.Pinned))
 	}
 	for _, f := range c.Files {
-		line("file", strings.TrimSpace(fmt.Sprintf("%s %s %s", f.ID, Inline(f.Name, 100), f.MediaType)))
+		line("file", strings.TrimSpace(fmt.Sprintf("%s %s %s", f.ID, Inline(f.Name, 100), wordOf(f.MediaType))))
 	}
 	for _, child := range c.Children {
 		line("subchat", child.Row())
 	}
 	for _, warning := range c.Warnings {
-		line("warning", warning)
+		line("warning", Line(warning, 1000))
 	}
 	return b.String()
 }
@@ -301,10 +301,18 @@ func labels(m map[string]string) string {
 // Word frames a foreign name within a line of ours: bare where it can be mistaken for nothing else, quoted otherwise.
 func Word(v string) string {
 	quoted := Inline(v, 100)
-	if quoted == `"`+v+`"` && !strings.ContainsAny(v, " ,]") {
+	if v != "" && quoted == `"`+v+`"` && !strings.ContainsAny(v, " ,]") {
 		return v
 	}
 	return quoted
+}
+
+// wordOf is Word, and nothing for nothing.
+func wordOf(v string) string {
+	if v == "" {
+		return ""
+	}
+	return Word(v)
 }
 
 func id(u *uuid.UUID) string {

@@ -178,14 +178,14 @@ func (p Part) WholeText() string {
 	if p.Type == client.PartText {
 		return Quote(p.Text)
 	}
-	words := []string{"-", string(p.Type)}
-	for _, word := range []string{inlineName(p.Tool), p.CallID, inlineName(p.Name), p.Lines, p.URL} {
+	words := []string{"-", wordOf(string(p.Type))}
+	for _, word := range []string{wordOf(p.Tool), wordOf(p.CallID), wordOf(p.Name), p.Lines, wordOf(p.URL)} {
 		if word != "" {
 			words = append(words, word)
 		}
 	}
 	if p.File != nil {
-		words = append(words, p.File.ID.String(), inlineName(p.File.Name), p.File.MediaType)
+		words = append(words, p.File.ID.String(), wordOf(p.File.Name), wordOf(p.File.MediaType))
 	}
 	if p.Error {
 		words = append(words, "(failed)")
@@ -197,13 +197,6 @@ func (p Part) WholeText() string {
 		}
 	}
 	return heading
-}
-
-func inlineName(name string) string {
-	if name == "" {
-		return ""
-	}
-	return Word(name)
 }
 
 // tally names each tool once, with how often where it was called more than once.

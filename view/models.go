@@ -84,7 +84,7 @@ func modelsOf(configs []client.ModelConfig, models *client.Models) *Models {
 func (m *Models) Text() string {
 	var lines []string
 	for _, model := range m.Models {
-		line := fmt.Sprintf("%s %s (%s)", id(model.ID), Inline(model.Name, 80), strings.Trim(model.Provider+":"+model.Model, ":"))
+		line := fmt.Sprintf("%s %s (%s)", id(model.ID), Inline(model.Name, 80), Word(strings.Trim(model.Provider+":"+model.Model, ":")))
 		if model.Default {
 			line += " default"
 		}
@@ -97,7 +97,7 @@ func (m *Models) Text() string {
 		lines = append(lines, "No models are configured on this deployment; an administrator adds them.")
 	}
 	for _, p := range m.Unavailable {
-		lines = append(lines, fmt.Sprintf("unavailable: %s (%s)", p.Provider, orDefault(p.Reason, "no reason given")))
+		lines = append(lines, fmt.Sprintf("unavailable: %s (%s)", Word(p.Provider), Line(orDefault(p.Reason, "no reason given"), 500)))
 	}
 	return strings.Join(lines, "\n")
 }

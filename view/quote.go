@@ -8,7 +8,7 @@ import (
 )
 
 // Quote frames what somebody else said: every line begins with "> ", so nothing inside can pass for a line of ours. All that a reader may take
-// for a line break counts as one, and control characters become visible.
+// for a line break counts as one, and control characters and those that turn the direction of a line become visible.
 func Quote(text string) string {
 	if text == "" {
 		return ""
@@ -25,7 +25,7 @@ func Quote(text string) string {
 			b.WriteRune('\u2400' + r)
 		case r == 0x7f:
 			b.WriteRune('\u2421')
-		case r > 0x7f && r < 0xa0:
+		case r > 0x7f && r < 0xa0, turns(r):
 			b.WriteRune(utf8.RuneError)
 		default:
 			b.WriteRune(r)
@@ -33,6 +33,9 @@ func Quote(text string) string {
 	}
 	return b.String()
 }
+
+// turns reports whether r embeds, overrides or isolates a direction of writing: what follows it is shown in another order than it is read.
+func turns(r rune) bool { return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' }
 
 func breaksLine(r rune) bool {
 	switch r {
@@ -44,14 +47,14 @@ func breaksLine(r rune) bool {
 
 // Inline frames a short foreign text (a title, a tool's name) within a line of ours, cut to at most so many characters.
 func Inline(text string, most int) string {
-	cut, _ := Cut(text, most*utf8.UTFMax)
-	if utf8.RuneCountInString(cut) > most {
-		cut = string([]rune(cut)[:most])
+	count := 0
+	for at := range text {
+		if count == most {
+			return strconv.Quote(text[:at]) + "…"
+		}
+		count++
 	}
-	if len(cut) < len(text) {
-		return strconv.Quote(cut) + "…"
-	}
-	return strconv.Quote(cut)
+	return strconv.Quote(text)
 }
 
 // Line is a short foreign text as one bare line of at most so many characters, for names and titles that a client shows on its own: no line
