@@ -163,16 +163,16 @@ func pump(ctx context.Context, l *WatchListener, events chan<- *watchItem) error
 }
 
 // begin finds out how all chats stand.
-func (w *await) begin(ctx context.Context, list *chatList) error {
-	if list == nil {
-		l, err := w.relay.lists.get(ctx, struct{}{})
+func (w *await) begin(ctx context.Context, chats []client.Chat) error {
+	if chats == nil {
+		list, err := w.relay.lists.get(ctx, struct{}{})
 		if err != nil {
 			return err
 		}
-		list = &l
+		chats = list.chats
 	}
 	listed := map[uuid.UUID]client.Chat{}
-	for _, c := range list.chats {
+	for _, c := range chats {
 		listed[c.ID] = c
 	}
 	for _, id := range w.order {

@@ -12,6 +12,7 @@ import (
 
 	"coder-chats-mcp/client"
 	"coder-chats-mcp/relay"
+	"coder-chats-mcp/simulator"
 )
 
 func (w *world) await(a relay.AwaitRequest) relay.AwaitResult {
@@ -209,4 +210,33 @@ func TestManyAwaitsShareTheirReads(t *testing.T) {
 		require.Less(t, after["GET /chats"]-before["GET /chats"], waits/4)
 		require.Less(t, after["GET /chats/{chat}/messages"]-before["GET /chats/{chat}/messages"], waits/4)
 	})
+}
+
+// The watch says nothing of other people's chats; an owner of the site may wait for them all the same.
+func TestAwaitFollowsSomebodyElsesChat(t *testing.T) {
+	for _, g := range generations {
+		t.Run(string(g), func(t *testing.T) {
+			w := newWorld(t, simulator.Options{Generation: g, Speed: 20, RateLimit: -1, Users: []simulator.User{
+				{Username: "root", Token: "root-token", Owner: true, AgentsAccess: true},
+				{Username: "bob", Token: "bob-token", AgentsAccess: true},
+			}})
+			bob := *w
+			bob.client = w.client.Host().Client("bob-token")
+			chat := bob.create("SLOW 10 400")
+			r := w.await(relay.AwaitRequest{Chats: []uuid.UUID{chat.ID}})
+			require.Len(t, r.Settled, 1)
+			require.Contains(t, r.Settled[0].Text(), "chunk-0010")
+			require.Equal(t, client.StatusWaiting, r.Settled[0].Chat.Status)
+			again := w.await(relay.AwaitRequest{Chats: []uuid.UUID{chat.ID}, Cursor: r.Cursor})
+			require.Empty(t, again.Settled)
+
+			bob.send(chat.ID, "SLOW 100 400")
+			ctx, cancel := context.WithTimeout(w.ctx, 300*time.Millisecond)
+			defer cancel()
+			r, err := w.relay.Await(ctx, relay.AwaitRequest{Chats: []uuid.UUID{chat.ID}, Cursor: again.Cursor})
+			require.NoError(t, err)
+			require.True(t, r.TimedOut)
+			require.Len(t, r.Running, 1)
+		})
+	}
 }

@@ -24,7 +24,7 @@ func (r *Relay) Follow(ctx context.Context, chat uuid.UUID) (*Listener, error) {
 	case <-f.ready:
 	case <-ctx.Done():
 		f.leave()
-		return nil, f.trouble.orEnd(ctx)
+		return nil, ctx.Err()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -53,6 +53,9 @@ func (l *Listener) Now() Picture {
 	return l.feed.picture()
 }
 
+// Trouble is why the stream is down at present; nil while it is up. It is being mended.
+func (l *Listener) Trouble() error { return l.feed.trouble.now() }
+
 // Next waits for the next event. A listener that falls behind gets deltas of one part joined, and beyond Options.Backlog the
 // preview as it is then; final states it gets all, in order. It fails with ctx's error, with ErrClosed, or with the typed
 // *client.Error that ended the stream (401, 403, 404) after all events before.
@@ -78,8 +81,8 @@ type chatFeed struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	ready   chan struct{} // closed with the first picture, or with failed
-	trouble trouble
 	backlog *backlog[*Event]
+	trouble trouble
 	shared  sharing
 
 	// turn is held by whoever changes the state: for one frame, or one read with what follows from it.

@@ -50,7 +50,7 @@ func (r *Relay) FollowGit(ctx context.Context, chat uuid.UUID) (*GitListener, er
 	case <-f.ready:
 	case <-ctx.Done():
 		f.leave()
-		return nil, f.trouble.orEnd(ctx)
+		return nil, ctx.Err()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -101,7 +101,7 @@ func (l *GitListener) Next(ctx context.Context) (GitPicture, error) {
 }
 
 // Refresh asks for a scan and waits for its answer. The server takes one a second: whoever asks within that time shares the
-// next. *AgentSilentError: no answer came although repositories are known (an agent that knows none does not answer).
+// next. *AgentSilentError: no answer came although repositories are known (an agent that knows none need not answer).
 func (l *GitListener) Refresh(ctx context.Context) error {
 	_, err := l.feed.scans.get(ctx, struct{}{})
 	return err
@@ -216,10 +216,13 @@ func (f *gitFeed) connect(up func()) error {
 	f.watch, f.renew = w, true
 	f.mu.Unlock()
 	f.begin()
-	defer f.change(func() { f.watch = nil; f.grownStale() })
 	for {
 		m, err := w.Next(f.ctx)
 		if err != nil {
+			f.change(func() {
+				f.watch = nil
+				f.grownStale()
+			})
 			return err
 		}
 		up()
@@ -271,7 +274,8 @@ func (f *gitFeed) picture() GitPicture {
 // refreshEvery is a little more than the server's cooldown, within which it ignores what it is asked.
 const refreshEvery = 1100 * time.Millisecond
 
-// scan asks the agent once and waits for a word of it.
+// scan asks the agent and waits for a word of it. It asks twice: the server may have ignored the first because of somebody
+// else's refresh just before.
 func (f *gitFeed) scan() error {
 	f.mu.Lock()
 	pause := time.Until(f.refreshed.Add(refreshEvery))
@@ -280,37 +284,56 @@ func (f *gitFeed) scan() error {
 		return err
 	}
 	f.mu.Lock()
-	watch, answers, known := f.watch, f.answers, len(f.repositories) > 0
-	f.refreshed = time.Now()
+	before, known := f.answers, len(f.repositories) > 0
 	f.mu.Unlock()
-	if watch != nil {
-		if err := watch.Refresh(f.ctx); err != nil && f.ctx.Err() != nil {
-			return ErrClosed
+	silence := f.relay.options.Silence
+	for range 2 {
+		f.ask()
+		if answered, err := f.answered(before, silence/2); answered || err != nil {
+			return err
+		}
+		if !known { // an agent that knows no repository need not answer (05/074)
+			return nil
 		}
 	}
-	silence := f.relay.options.Silence
-	if !known { // an agent that knows no repository need not answer (05/074)
-		silence = min(silence, refreshEvery/2)
+	if err := f.trouble.now(); err != nil {
+		return err
 	}
-	timer := time.NewTimer(silence)
+	f.change(f.grownStale)
+	return &AgentSilentError{Waited: silence}
+}
+
+// ask sends a refresh, if the socket is up; one that is not will tell all there is when it comes up.
+func (f *gitFeed) ask() {
+	f.mu.Lock()
+	watch := f.watch
+	f.refreshed = time.Now()
+	f.mu.Unlock()
+	if watch == nil {
+		return
+	}
+	if err := watch.Refresh(f.ctx); err != nil {
+		f.relay.options.Logger.Info("git refresh failed", "chat", f.id, "error", err)
+	}
+}
+
+// answered waits for a message after `before`.
+func (f *gitFeed) answered(before int, patience time.Duration) (bool, error) {
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		f.mu.Lock()
-		answered, changed := f.answers > answers, f.changed
+		answered, changed := f.answers > before, f.changed
 		f.mu.Unlock()
 		if answered {
-			return nil
+			return true, nil
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			if !known {
-				return nil
-			}
-			f.change(f.grownStale)
-			return &AgentSilentError{Waited: silence}
+			return false, nil
 		case <-f.ctx.Done():
-			return ErrClosed
+			return false, ErrClosed
 		}
 	}
 }

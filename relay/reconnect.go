@@ -12,8 +12,8 @@ import (
 )
 
 // reconnect calls connect again and again, with jittered pauses, until ctx ends or the API refuses for good; it returns why.
-// connect calls up when the connection proved good; trouble is told why it did not.
-func (r *Relay) reconnect(ctx context.Context, what string, trouble *trouble, connect func(up func()) error) error {
+// connect calls up when the connection proved good. t is told why there is none.
+func (r *Relay) reconnect(ctx context.Context, what string, t *trouble, connect func(up func()) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = r.options.MinBackoff, r.options.MaxBackoff
 	for {
@@ -28,7 +28,7 @@ func (r *Relay) reconnect(ctx context.Context, what string, trouble *trouble, co
 		if refused(err) {
 			return err
 		}
-		trouble.last.Store(&err)
+		t.last.Store(&err)
 		wait := max(pause.NextBackOff(), retryAfter(err))
 		r.options.Logger.Info("upstream socket ended, will reconnect", "what", what, "error", err, "pause", wait)
 		select {
@@ -39,15 +39,15 @@ func (r *Relay) reconnect(ctx context.Context, what string, trouble *trouble, co
 	}
 }
 
-// trouble is why a connection was lost or did not come about.
+// trouble is why there is no connection at present.
 type trouble struct{ last atomic.Pointer[error] }
 
-// orEnd is the error of a caller whose ctx ended before there was a connection: the trouble, if that is why its time ran out.
-func (t *trouble) orEnd(ctx context.Context) error {
-	if err := t.last.Load(); err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+// now is nil while the connection is up.
+func (t *trouble) now() error {
+	if err := t.last.Load(); err != nil {
 		return *err
 	}
-	return ctx.Err()
+	return nil
 }
 
 // refused: asking again will not help.

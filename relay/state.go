@@ -136,8 +136,8 @@ func (s *state) applyEvent(e *client.StreamEvent) {
 func (s *state) applyAction(e *client.StreamEvent) {
 	calls := e.ActionRequired.ToolCalls
 	same := slices.EqualFunc(calls, s.pending, func(a, b client.PendingCall) bool { return a.ToolCallID == b.ToolCallID })
-	if s.rested && s.status == client.StatusRequiresAction {
-		if same {
+	if s.status == client.StatusRequiresAction {
+		if s.rested && same {
 			return
 		}
 		s.rested, s.claim, s.since = false, s.status, time.Now()
@@ -601,7 +601,7 @@ func (s *state) sync(h *history) {
 	if s.floor == 0 && len(s.messages) == 0 && h.older && len(h.messages) > 0 {
 		s.floor, s.older = h.messages[0].ID-1, true
 	}
-	s.endReplay()
+	s.replay, s.resetRaw = nil, nil // this is newer
 	s.reconcile(h.messages, !h.older, nil)
 	s.applyQueue(h.queue, nil)
 	switch st := h.chat.Status; {

@@ -81,8 +81,8 @@ type turn struct {
 	restless bool                  // the picture's rest is known to be over
 }
 
-// verify asks the server where a picture that was read before the call could be behind: whether the chat still rests, and
-// what became of the queued message.
+// verify asks the server where a picture that was read before the call could be behind: whether the chat still rests, on
+// the same message, and what became of the queued message.
 func (t *turn) verify(ctx context.Context, c *client.Client, chat uuid.UUID, fresh bool) error {
 	if t.QueuedID != 0 {
 		return t.findQueued(ctx, c, chat)
@@ -94,7 +94,13 @@ func (t *turn) verify(ctx context.Context, c *client.Client, chat uuid.UUID, fre
 	if err != nil {
 		return err
 	}
-	t.restless = now.Status.Busy()
+	page, err := c.ListMessages(ctx, chat, client.ListMessagesRequest{Limit: 1})
+	if err != nil {
+		return err
+	}
+	t.restless = now.Status.Busy() || slices.ContainsFunc(page.Messages, func(m client.Message) bool {
+		return m.ID > t.picture.LastID && !m.IsContextOnly()
+	})
 	return nil
 }
 

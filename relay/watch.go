@@ -3,7 +3,9 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/cenkalti/backoff/v5"
@@ -25,7 +27,7 @@ func (r *Relay) Watch(ctx context.Context) (*WatchListener, error) {
 	case <-f.ready:
 	case <-ctx.Done():
 		f.leave()
-		return nil, f.trouble.orEnd(ctx)
+		return nil, ctx.Err()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -35,7 +37,7 @@ func (r *Relay) Watch(ctx context.Context) (*WatchListener, error) {
 	}
 	l := &WatchListener{feed: f, place: f.backlog.place()}
 	if fresh {
-		l.list = &f.list
+		l.list = slices.Collect(maps.Values(f.known))
 	}
 	return l, nil
 }
@@ -44,11 +46,11 @@ func (r *Relay) Watch(ctx context.Context) (*WatchListener, error) {
 type WatchListener struct {
 	feed  *watchFeed
 	place *place[*watchItem]
-	list  *chatList // read for this listener; nil when the socket was up already
+	list  []client.Chat // read for this listener; nil when the socket was up already
 }
 
-// Next waits for the next event. Its chat is a hint, as client.WatchEvent says. A listener that falls far behind gets only
-// the last event of each kind of a chat. It fails as Listener.Next does.
+// Next waits for the next event. Its chat is a hint, as client.WatchEvent says. A listener that falls far behind gets of
+// busy statuses and mere changes only the last of each kind of a chat. It fails as Listener.Next does.
 func (l *WatchListener) Next(ctx context.Context) (client.WatchEvent, error) {
 	for {
 		item, err := l.place.next(ctx)
@@ -77,12 +79,11 @@ type watchFeed struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	ready   chan struct{}
-	trouble trouble
 	backlog *backlog[*watchItem]
+	trouble trouble
 	shared  sharing
 
 	mu     sync.Mutex
-	list   chatList                  // the first one
 	known  map[uuid.UUID]client.Chat // as far as told
 	failed error
 }
@@ -178,7 +179,7 @@ func (f *watchFeed) catchUp(list chatList) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.known == nil {
-		f.list, f.known = list, map[uuid.UUID]client.Chat{}
+		f.known = map[uuid.UUID]client.Chat{}
 		for _, c := range list.chats {
 			f.known[c.ID] = c
 		}
@@ -280,27 +281,35 @@ func weighWatch(i *watchItem) int {
 
 func nextWatch(n *node[*watchItem]) (*watchItem, *node[*watchItem]) { return n.value, n }
 
-// conflateWatch keeps the last event of each kind of each chat, in order.
+// conflateWatch keeps what comes to rest, begins or ends, and of all else the last event of each kind of each chat, in order.
 func conflateWatch(unread []*watchItem) []*watchItem {
 	type key struct {
 		chat uuid.UUID
 		kind string
 	}
-	keyOf := func(i *watchItem) key {
-		if i.event == nil {
-			return key{}
-		}
-		return key{i.event.Chat.ID, i.event.Kind}
-	}
-	last := map[key]int{}
-	for at, i := range unread {
-		last[keyOf(i)] = at
-	}
+	seen := map[key]bool{}
 	var kept []*watchItem
-	for at, i := range unread {
-		if last[keyOf(i)] == at {
+	for _, i := range slices.Backward(unread) {
+		var k key
+		if i.event != nil {
+			k = key{i.event.Chat.ID, i.event.Kind}
+		}
+		if !seen[k] || i.final() {
 			kept = append(kept, i)
 		}
+		seen[k] = true
 	}
+	slices.Reverse(kept)
 	return kept
+}
+
+// final: the event must reach every listener.
+func (i *watchItem) final() bool {
+	switch {
+	case i.event == nil:
+		return false
+	case i.event.Kind == client.KindStatusChange:
+		return atRest(i.event.Chat.Status)
+	}
+	return tellsStatus(i.event.Kind) || i.event.Kind == client.KindDeleted
 }
