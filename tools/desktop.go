@@ -97,21 +97,27 @@ var _ = declare(Spec{
 	if err != nil {
 		return nil, err
 	}
-	if err := d.do(ctx, s, a.Actions, steps); err != nil {
+	conn, err := d.do(ctx, s, a.Actions, steps)
+	if err != nil {
 		return nil, err
 	}
-	picture, err := d.look(ctx, s.Client, cmp.Or(a.MaxWidth, d.width))
+	// The same connection: its picture shows that the actions have arrived, for RFB confirms none.
+	screenshot, err := d.screenshot(ctx, conn)
 	if err != nil {
-		return nil, allDone(s, len(steps), err)
+		return nil, unconfirmed(s, len(steps), err)
+	}
+	picture, err := d.show(screenshot, cmp.Or(a.MaxWidth, d.width))
+	if err != nil {
+		return nil, unconfirmed(s, len(steps), err)
 	}
 	return d.shownAs(picture, len(steps)), nil
 })
 
-// allDone says that only the picture is missing, so that nobody does it all again.
-func allDone(s *Session, actions int, err error) error {
+// unconfirmed says that only the picture is missing, so that nobody does it all again unseen.
+func unconfirmed(s *Session, actions int, err error) error {
 	f := explain(Spec{Name: "view_chat_desktop", Effect: Reads}, s, err)
-	f.Message = fmt.Sprintf("all %d actions were done, but the picture after them failed: %s", actions, f.Message)
-	f.Next = "do not repeat them; look with view_chat_desktop"
+	f.Message = fmt.Sprintf("all %d actions were sent, but the picture after them failed: %s", actions, f.Message)
+	f.Next = "look with view_chat_desktop, which of them arrived, before you repeat any"
 	return f
 }
 
@@ -369,10 +375,41 @@ func explainDesktop(ctx context.Context, err error) error {
 
 // look takes a picture. A connection from before that turns out to be dead is replaced once.
 func (d *desktop) look(ctx context.Context, c *client.Client, width int) (rfb.Picture, error) {
-	screenshot, err := d.screenshot(ctx, c)
+	conn, kept, err := d.connected(ctx, c)
 	if err != nil {
 		return rfb.Picture{}, err
 	}
+	screenshot, err := d.screenshot(ctx, conn)
+	if err != nil && kept && ctx.Err() == nil {
+		if conn, _, err = d.connected(ctx, c); err != nil {
+			return rfb.Picture{}, err
+		}
+		screenshot, err = d.screenshot(ctx, conn)
+	}
+	if err != nil {
+		return rfb.Picture{}, err
+	}
+	return d.show(screenshot, width)
+}
+
+// screenshot is what the desktop shows now. A connection that gives none is dropped.
+func (d *desktop) screenshot(ctx context.Context, conn *rfb.Conn) (*image.RGBA, error) {
+	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	screenshot, err := conn.Screenshot(looking)
+	if err == nil {
+		return screenshot, nil
+	}
+	if ctx.Err() == nil { // else the connection is good: the caller has gone
+		d.mu.Lock()
+		d.drop()
+		d.mu.Unlock()
+	}
+	return nil, explainDesktop(ctx, err)
+}
+
+// show scales a screenshot and remembers how.
+func (d *desktop) show(screenshot *image.RGBA, width int) (rfb.Picture, error) {
 	picture, err := rfb.NewPicture(screenshot, width)
 	if err != nil {
 		return picture, fmt.Errorf("encode the picture of the desktop: %w", err)
@@ -380,30 +417,6 @@ func (d *desktop) look(ctx context.Context, c *client.Client, width int) (rfb.Pi
 	d.shown, d.width = picture, width
 	d.shown.Data = nil
 	return picture, nil
-}
-
-func (d *desktop) screenshot(ctx context.Context, c *client.Client) (*image.RGBA, error) {
-	for {
-		conn, kept, err := d.connected(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		looking, cancel := context.WithTimeout(ctx, lookTimeout)
-		screenshot, err := conn.Screenshot(looking)
-		cancel()
-		if err == nil {
-			return screenshot, nil
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		d.mu.Lock()
-		d.drop()
-		d.mu.Unlock()
-		if !kept {
-			return nil, explainDesktop(ctx, err)
-		}
-	}
 }
 
 // scale is how the coordinates of actions relate to the desktop: as in the last picture, or in one as wide as asked for.
@@ -424,11 +437,11 @@ func (d *desktop) scale(ctx context.Context, c *client.Client, width int) (rfb.P
 	return d.shown, nil
 }
 
-// do does the steps and lets the programs redraw. A failure says how far it came.
-func (d *desktop) do(ctx context.Context, s *Session, actions []action, steps []step) error {
+// do does the steps and lets the programs redraw. It gives the connection that it used; a failure says how far it came.
+func (d *desktop) do(ctx context.Context, s *Session, actions []action, steps []step) (*rfb.Conn, error) {
 	conn, _, err := d.connected(ctx, s.Client)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	acting, cancel := context.WithTimeout(ctx, s.Config.MaxWait)
 	defer cancel()
@@ -437,13 +450,11 @@ func (d *desktop) do(ctx context.Context, s *Session, actions []action, steps []
 			s.Peer.Progress(ctx, fmt.Sprintf("%d of %d: %s", i+1, len(steps), actions[i].Action))
 		}
 		if err := one(acting, conn); err != nil {
-			return partlyDone(ctx, actions, i, err)
+			return nil, partlyDone(ctx, actions, i, err)
 		}
 	}
-	if err := pause(acting, conn, redrawPause); err != nil && ctx.Err() != nil {
-		return partlyDone(ctx, actions, len(steps), err)
-	}
-	return nil
+	_ = pause(ctx, conn, redrawPause) // what ends it shows in the picture that is taken next
+	return conn, nil
 }
 
 // partlyDone says which actions were done before the one that failed.
