@@ -21,6 +21,8 @@ type comparer struct {
 	event, stale bool
 	// looking is set for answers to a GET, which came some milliseconds earlier or later into the chat's life.
 	looking bool
+	// soon is the status that the chat had a moment later.
+	soon string
 }
 
 // hostPattern matches the addresses of the recorded servers.
@@ -186,8 +188,8 @@ func (c *comparer) text(at place, recorded, live string) bool {
 		return live != ""
 	case at.key == "status" && c.generation == may && unsettled(recorded) && unsettled(live):
 		return true // create answers pending and sometimes already running
-	case c.looking && at.path == ".status" && recorded == "interrupting" && live == "waiting":
-		return true // waiting follows in tens of milliseconds
+	case c.looking && at.path == ".status" && live == c.soon:
+		return true
 	case at.key == "title" && (strings.HasPrefix(recorded, madeTitle) || strings.HasPrefix(live, madeTitle)):
 		return live != "" // which titles the scripted model makes, and for which chats it is asked, is its own affair
 	case at.key == "detail" && c.generation == may && strings.ReplaceAll(live, `"pending"`, `"running"`) == recorded:

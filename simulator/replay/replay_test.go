@@ -29,7 +29,7 @@ func TestSimulatorAnswersAsRecorded(t *testing.T) {
 	t.Run("recordings", func(t *testing.T) {
 		// Replays wait most of the time: more of them at once than processors.
 		var replays errgroup.Group
-		replays.SetLimit(16)
+		replays.SetLimit(10)
 		for _, generation := range []string{may, august} {
 			recordings, err := Load(filepath.Join(testdata, "recordings-"+generation+".json.gz"))
 			require.NoError(t, err)

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -28,11 +29,14 @@ type session struct {
 	server     *simulator.Instance
 	client     *http.Client
 	ids        *identities
+	speed      float64
 	signed     string // the token of the last signed URL
+	soon       string // the status that a chat had a moment after it was looked at
 }
 
 func newSession(t *testing.T, generation string, r Recording) *session {
-	server, err := simulator.Start(options(generation, r))
+	o := options(generation, r)
+	server, err := simulator.Start(o)
 	require.NoError(t, err)
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(func() {
@@ -44,6 +48,7 @@ func newSession(t *testing.T, generation string, r Recording) *session {
 		host:   strings.TrimPrefix(server.URL, "http://"),
 		client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
 		ids:    newIdentities(),
+		speed:  cmp.Or(o.Speed, 1),
 	}
 	s.ids.pair(s.world.organization, s.world.organization)
 	for _, u := range s.world.users {
@@ -210,6 +215,7 @@ func binaryBody(object map[string]any, length json.Number) ([]byte, error) {
 func (s *session) compare(step Step, got answer) error {
 	c := s.comparer()
 	c.looking = step.Request.Method == http.MethodGet
+	c.soon = s.soon
 	if err := c.answer(step.Response, got); err != nil {
 		return err
 	}

@@ -53,7 +53,8 @@ type moment struct {
 }
 
 const (
-	patience = 3 * time.Second // until a state must be reached
+	patience = 8 * time.Second // until a state must be reached
+	abreast  = 3 * time.Second // until a stream has told as much as the recorded one
 	hurry    = 700 * time.Millisecond
 	tick     = 15 * time.Millisecond
 )
@@ -189,6 +190,7 @@ func (p *player) exchange(s Step) {
 	if !p.repeatable(s) {
 		within = 0
 	}
+	p.soon = p.nextSeen(s)
 	var got answer
 	eventually(within, func() bool {
 		got, o.err = p.send(s.Request.Method, s.Request.Path, s.Request.Headers, s.Request.Body)
@@ -301,9 +303,14 @@ func (p *player) caughtUp(at float64) {
 			continue
 		}
 		want := progressOf(framesUntil(ws, at))
-		eventually(hurry, func() bool {
+		last := -1
+		eventually(abreast, func() bool {
 			received, closed := w.seen()
-			return closed != nil || progressOf(texts(received)).reached(want)
+			if closed != nil || len(received) == last {
+				return closed != nil
+			}
+			last = len(received)
+			return progressOf(texts(received)).reached(want)
 		})
 	}
 }
@@ -453,6 +460,22 @@ func (p *player) lastSeen(chat string, at float64) (string, bool) {
 	return last.status, last.status != "" && !stale
 }
 
+// nextSeen is the next status of the chat that a request names, if it was seen within a moment: a replay that is a
+// little faster sees it already.
+func (p *player) nextSeen(s Step) string {
+	const moment = 300 // ms
+	match := chatPath.FindStringSubmatch(s.Request.Path)
+	if match == nil {
+		return ""
+	}
+	for _, next := range p.evidence[strings.ToLower(match[1])] {
+		if next.at > s.TMs+s.ElapsedMs && next.at < s.TMs+moment && !unsettled(next.status) {
+			return next.status
+		}
+	}
+	return ""
+}
+
 func (p *player) liveStatus(chat string) string {
 	got, err := p.send(http.MethodGet, apiPrefix+"/chats/"+chat, map[string]string{
 		"Coder-Session-Token": "<ADMIN_TOKEN>", "X-Coder-Bypass-Ratelimit": "true",
@@ -476,7 +499,7 @@ func (p *player) awaitStatus(chat, status string, within time.Duration) {
 // letTalk gives the model of a young chat the time that it had in the recording before it was interrupted: it talks by
 // the clock.
 func (p *player) letTalk(chat string, at float64) {
-	const firstWords = 300 // ms
+	const firstWords = 400 // ms
 	b, ok := p.born[chat]
 	if !ok || at-b.at > 1000 {
 		return
@@ -485,7 +508,7 @@ func (p *player) letTalk(chat string, at float64) {
 	if gap < 1 && p.leftPartial(chat) { // its create is not on record
 		gap = firstWords
 	}
-	time.Sleep(time.Until(b.live.Add(time.Duration(gap * float64(time.Millisecond)))))
+	time.Sleep(time.Until(b.live.Add(time.Duration(gap / p.speed * float64(time.Millisecond)))))
 }
 
 // leftPartial tells whether an interrupted answer of a chat is shown later.

@@ -168,6 +168,13 @@ func (w *wire) seen() ([]message, *Close) {
 	return w.received, w.closed
 }
 
+// state changes with everything that arrives.
+func (w *wire) state() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprint(len(w.received), w.pings, w.closed)
+}
+
 // send writes one masked frame.
 func (w *wire) send(opcode byte, payload []byte) error {
 	frame := []byte{0x80 | opcode}

@@ -119,7 +119,13 @@ func options(generation string, r Recording) simulator.Options {
 	case "api-rate-limit":
 		o.RateLimit = 5
 	case "title-regenerate":
-		o.StableTitles = true
+		o.StableTitles, o.Speed = true, 0.7
+	case "queue-full":
+		o.Speed = 0.4 // much is to be done while the model talks
+	case "queue-while-running", "interrupt-message-while-running", "dynamic-tool", "compact", "interrupting-status":
+		o.Speed, o.TokenDelay = 0.4, 60*time.Millisecond
+	case "interrupt-pending":
+		o.Speed = 0.2 // the interrupt comes before the first word
 	case "ws-heartbeat":
 		o.Speed = 20 // pings come every 15 s
 	case "retry-429", "retry-500", "retry-529", "retry-after", "error-midstream":
