@@ -13,6 +13,18 @@ type watchEvent struct {
 
 // watch serves GET /chats/watch: the caller's own chats, also for a site owner.
 func (s *Server) watch(c *call) *apiError {
+	f := newFeed(0)
+	s.mu.Lock() // before the handshake: who has its answer misses nothing
+	if s.watchers[c.user.ID] == nil {
+		s.watchers[c.user.ID] = map[*feed]struct{}{}
+	}
+	s.watchers[c.user.ID][f] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.watchers[c.user.ID], f)
+		s.mu.Unlock()
+	}()
 	k, ctx := s.upgrade(c, "watch", "Failed to open chat watch stream.", websocket.CompressionDisabled)
 	if k == nil {
 		return nil
@@ -20,17 +32,7 @@ func (s *Server) watch(c *call) *apiError {
 	defer s.release(k)
 	defer s.background(ctx, k, k.hearNothing)()
 	defer k.cancel()
-	f := newFeed(0)
-	s.mu.Lock()
-	if s.watchers[c.user.ID] == nil {
-		s.watchers[c.user.ID] = map[*feed]struct{}{}
-	}
-	s.watchers[c.user.ID][f] = struct{}{}
-	s.mu.Unlock()
 	_ = pump(ctx, k, f, 1, func(e []event) []byte { return append(e[0].json[:len(e[0].json):len(e[0].json)], '\n') })
-	s.mu.Lock()
-	delete(s.watchers[c.user.ID], f)
-	s.mu.Unlock()
 	return nil
 }
 
