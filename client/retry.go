@@ -19,7 +19,7 @@ func (c *Client) repeatSafely(ctx context.Context, k *call, path []string) error
 	waits.Reset()
 	for try := 1; ; try++ {
 		err := c.once(ctx, k, path)
-		if err == nil || try > o.Retries || !mayPass(k, err) {
+		if err == nil || try > o.Retries || ctx.Value(onceKey{}) != nil || !mayPass(k, err) {
 			return err
 		}
 		wait := waits.NextBackOff()
@@ -32,6 +32,11 @@ func (c *Client) repeatSafely(ctx context.Context, k *call, path []string) error
 		o.Logger.Debug("trying again", "operation", k.op, "try", try+1, "waited", wait, "error", err)
 	}
 }
+
+type onceKey struct{}
+
+// Once makes calls with ctx be tried once, for callers that repeat by themselves and want to know of each failure.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
 
 // mayPass reports whether the same GET may work later: the rate limit, a gateway without its server, a connection that
 // failed. Not a time-out, which has cost its time already, nor a certificate that will be as wrong.

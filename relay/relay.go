@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,11 +58,13 @@ type Relay struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
+	serial atomic.Int64 // of the last event of any chat, so that it grows also when a chat's feed is a new one
 	mu     sync.Mutex // guards what follows and the listener counts of all feeds
 	chats  map[uuid.UUID]*chatFeed
 	gits   map[uuid.UUID]*gitFeed
 	watch  *watchFeed
 	lists  *reads[struct{}, chatList]
+	states *reads[uuid.UUID, *client.Chat]
 	pages  *reads[uuid.UUID, *client.MessagesPage]
 }
 
@@ -71,6 +74,7 @@ func New(c *client.Client, o Options) *Relay {
 	r := &Relay{client: c, options: o.withDefaults(), ctx: ctx, cancel: cancel}
 	r.chats, r.gits = map[uuid.UUID]*chatFeed{}, map[uuid.UUID]*gitFeed{}
 	r.lists = newReads(r, r.listChats)
+	r.states = newReads(r, c.GetChat)
 	r.pages = newReads(r, r.lastMessages)
 	return r
 }

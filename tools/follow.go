@@ -70,7 +70,7 @@ func (e chatEvent) row() string {
 		row += " (subchat of " + e.Parent.String() + ")"
 	}
 	for _, p := range e.Pending {
-		row += fmt.Sprintf("\n- %s %s", p.ID, view.Inline(p.Name, 80))
+		row += fmt.Sprintf("\n- %s %s", view.Word(p.ID), view.Inline(p.Name, 80))
 	}
 	return row
 }
