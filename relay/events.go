@@ -93,7 +93,7 @@ func joinDeltas(n *node[*Event]) (*Event, *node[*Event]) {
 	part.Seq = n.value.MessagePart.Seq
 	*deltaOf(&part.Part) = text.String()
 	e := event(client.StreamEvent{Type: client.EventMessagePart, ChatID: first.ChatID, MessagePart: &part})
-	e.Parts = count
+	e.Parts, e.Serial = count, n.value.Serial
 	return e, n
 }
 

@@ -210,7 +210,15 @@ func (f *chatFeed) change(do func(s *state)) {
 	f.serial++
 	f.mu.Lock()
 	do(&f.state)
-	f.backlog.append(f.state.take())
+	news := f.state.take()
+	for i, e := range news {
+		if e.Serial != 0 { // told before, and read by listeners
+			again := *e
+			news[i] = &again
+		}
+		news[i].Serial = f.relay.serial.Add(1)
+	}
+	f.backlog.append(news)
 	f.mu.Unlock()
 	f.schedule()
 }
@@ -393,6 +401,7 @@ func (f *chatFeed) collapse(unread []*Event) []*Event {
 	if !stale {
 		return kept
 	}
+	from := len(kept)
 	kept = append(kept, event(client.StreamEvent{Type: client.EventPreviewReset, ChatID: f.id}))
 	for _, p := range f.state.preview.snapshot() {
 		e := event(client.StreamEvent{Type: client.EventMessagePart, ChatID: f.id, MessagePart: &client.PartEvent{
@@ -401,6 +410,9 @@ func (f *chatFeed) collapse(unread []*Event) []*Event {
 		}})
 		e.Parts = 1
 		kept = append(kept, e)
+	}
+	for _, e := range kept[from:] {
+		e.Serial = unread[len(unread)-1].Serial
 	}
 	return kept
 }

@@ -26,9 +26,11 @@ const (
 //   - history_reset says that the messages between GoneAfter and GoneBefore are gone (somebody edited one of them);
 //   - queue_update, retry, error and action_required come when they say something new.
 //
-// Raw is the upstream JSON, or JSON of the same shape where the relay joined deltas or read the news over REST.
+// Raw is the upstream JSON, or JSON of the same shape where the relay joined deltas or read the news over REST; settled and
+// capacity have none.
 type Event struct {
 	client.StreamEvent
+	Serial           int64    // grows from one event of a chat to the next, the same for all its listeners; of joined ones, that of the last
 	Parts            int      // how many deltas are joined in a message_part
 	GoneAfter        int64    // history_reset: the messages with GoneAfter < id are gone,
 	GoneBefore       int64    // as far as id < GoneBefore; 0: all of them

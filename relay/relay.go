@@ -59,7 +59,7 @@ type Relay struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 	serial atomic.Int64 // of the last event of any chat, so that it grows also when a chat's feed is a new one
-	mu     sync.Mutex // guards what follows and the listener counts of all feeds
+	mu     sync.Mutex   // guards what follows and the listener counts of all feeds
 	chats  map[uuid.UUID]*chatFeed
 	gits   map[uuid.UUID]*gitFeed
 	watch  *watchFeed
