@@ -49,8 +49,8 @@ type chat struct {
 	version   int64 // history_version: counts what the worker and clients commit
 	turn      *turn
 	patience  func() // ends the five minutes of requires_action
-	retitling *retitle
-	requests  int // calls of models, for the cost
+	retitling bool   // a title is being regenerated
+	requests  int    // calls of models, for the cost
 	feeds     map[*feed]struct{}
 }
 

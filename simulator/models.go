@@ -23,7 +23,8 @@ type modelJSON struct {
 	DisplayName string `json:"display_name"`
 }
 
-// listModels serves GET /chats/models. Its ids are not model config ids.
+// listModels serves GET /chats/models. Its ids are not model config ids, but
+// where model-configs is gone they are.
 func (s *Server) listModels(c *call) *apiError {
 	providers := []*providerJSON{}
 	for _, m := range s.options.Models {
@@ -35,7 +36,11 @@ func (s *Server) listModels(c *call) *apiError {
 			i = len(providers)
 			providers = append(providers, &providerJSON{Provider: m.Provider, Available: true})
 		}
-		providers[i].Models = append(providers[i].Models, modelJSON{m.Provider + ":" + m.Name, m.Provider, m.Name, m.DisplayName})
+		id := m.Provider + ":" + m.Name
+		if s.gen.modelsPerOrganization {
+			id = m.ID.String() // not seen running: without model-configs there is no other place for it
+		}
+		providers[i].Models = append(providers[i].Models, modelJSON{id, m.Provider, m.Name, m.DisplayName})
 	}
 	body := map[string]any{"providers": providers}
 	if s.gen.newEndpoints {

@@ -71,7 +71,7 @@ func (s *Server) patchTitle(c *chat, title *string) *apiError {
 		return badRequest("Title cannot be empty.", "")
 	case utf8.RuneCountInString(text) > 200:
 		return badRequest("Title must be at most 200 characters.", "")
-	case s.gen.titleLock && (c.retitling != nil || c.status == statusPending):
+	case s.gen.titleLock && (c.retitling || c.status == statusPending):
 		return conflict("Title regeneration already in progress for this chat.", "")
 	}
 	s.setTitle(c, text)

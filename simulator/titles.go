@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// retitle is a regeneration in flight.
-type retitle struct{ started time.Time }
-
 // firstTitle is the title until a model has made one: six words, 80 characters.
 func firstTitle(parts []part) string {
 	words := strings.Fields(flatten(parts, nil))
@@ -91,27 +88,24 @@ func (s *Server) regenerateTitle(c *call) *apiError {
 		return s.overSpent()
 	}
 	s.mu.Lock()
-	if c.chat.retitling != nil && s.gen.titleLock {
+	if c.chat.retitling && s.gen.titleLock {
 		s.mu.Unlock()
 		return conflict("Title regeneration already in progress for this chat.", "")
 	}
-	mine := &retitle{started: time.Now()}
 	other := c.chat.retitling
-	if other == nil {
-		c.chat.retitling = mine
-	}
+	c.chat.retitling = true
 	s.mu.Unlock()
 	title, err := s.thinkOfTitle(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other == nil {
-		c.chat.retitling = nil
+	if !other {
+		c.chat.retitling = false
 	}
 	if err != nil {
 		err.Message = "Failed to regenerate chat title."
 		return err
 	}
-	if other == nil { // of two at once, the later takes the earlier one's title (08/064)
+	if !other { // of two at once, the later takes the earlier one's title (08/064)
 		s.setTitle(c.chat, title)
 	}
 	c.reply(http.StatusOK, s.view(c.chat))
