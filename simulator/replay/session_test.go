@@ -46,7 +46,7 @@ func newSession(t *testing.T, generation string, r Recording) *session {
 	s := &session{
 		t: t, generation: generation, recording: r, world: worlds[generation], server: server,
 		host:   strings.TrimPrefix(server.URL, "http://"),
-		client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
+		client: &http.Client{Transport: transport, Timeout: 2 * time.Minute},
 		ids:    newIdentities(),
 		speed:  cmp.Or(o.Speed, 1),
 	}

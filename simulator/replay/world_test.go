@@ -121,17 +121,21 @@ func options(generation string, r Recording) simulator.Options {
 	case "title-regenerate":
 		o.StableTitles, o.Speed = true, 0.7
 	case "queue-full":
-		o.Speed = 0.4 // much is to be done while the model talks
-	case "queue-while-running", "interrupt-message-while-running", "dynamic-tool", "compact", "interrupting-status":
+		o.Speed, o.TokenDelay = 0.4, 100*time.Millisecond // much is to be done while the model talks
+	case "dynamic-tool", "compact":
+		o.Speed, o.TokenDelay = 0.4, 150*time.Millisecond
+	case "queue-while-running", "interrupt-message-while-running", "interrupting-status":
 		o.Speed, o.TokenDelay = 0.4, 60*time.Millisecond
+	case "retry-interrupted":
+		o.Speed = 0.3
 	case "interrupt-pending":
 		o.Speed = 0.2 // the interrupt comes before the first word
 	case "ws-heartbeat":
-		o.Speed = 20 // pings come every 15 s
+		o.Speed = 10 // pings come every 15 s
 	case "retry-429", "retry-500", "retry-529", "retry-after", "error-midstream":
 		o.Speed = 10
 		if generation == august && script == "retry-429" {
-			o.Speed = 60 // it waits for a minute
+			o.Speed = 20 // it waits for a minute
 		}
 	}
 	o.RawToolArgs = rawToolArgs(generation, r)
