@@ -40,11 +40,27 @@ func For[A any]() *Arguments[A] {
 	}
 	reflector := jsonschema.Reflector{DoNotReference: true, Anonymous: true, ExpandedStruct: true, Mapper: identifier}
 	checked := reflector.ReflectFromType(t)
+	return arguments[A](checked)
+}
+
+func arguments[A any](checked *jsonschema.Schema) *Arguments[A] {
 	published, err := json.Marshal(publish(checked))
 	if err != nil {
-		panic("schema: " + t.String() + ": " + err.Error())
+		panic("schema: " + reflect.TypeFor[A]().String() + ": " + err.Error())
 	}
 	return &Arguments[A]{checked: checked, published: published}
+}
+
+// Without is the same without some arguments, which are then unknown ones.
+func (a *Arguments[A]) Without(names ...string) *Arguments[A] {
+	checked := *a.checked
+	checked.Properties = jsonschema.NewProperties()
+	for p := a.checked.Properties.Oldest(); p != nil; p = p.Next() {
+		if !slices.Contains(names, p.Key) {
+			checked.Properties.Set(p.Key, p.Value)
+		}
+	}
+	return arguments[A](&checked)
 }
 
 // JSON is the inline schema as a tool list carries it: no $schema, no references, no combinators at the root, unknown names refused.

@@ -58,7 +58,7 @@ func (f chatFile) kind() string {
 }
 
 var _ = declare(Spec{
-	Name: "upload_chat_file", Title: "Upload chat file", Operation: "Upload chat file", Toolset: Files, Effect: Writes,
+	Name: "upload_chat_file", Title: "Upload chat file", Operation: "Upload chat file", Toolset: Files, Effect: Writes, LocalArguments: []string{"path"},
 	Description: "Stores a file (image, PDF, text, markdown, CSV, JSON; 10 MiB) from path, data or text, for messages to refer to.",
 }, func(ctx context.Context, s *Session, a uploadFileArgs) (*Result, error) {
 	u, err := a.open(ctx, s)
@@ -233,7 +233,7 @@ type getFileArgs struct {
 const blobBytes = 1 << 20
 
 var _ = declare(Spec{
-	Name: "get_chat_file", Title: "Get chat file", Operation: "Get chat file", Toolset: Files, Effect: Reads, Idempotent: true,
+	Name: "get_chat_file", Title: "Get chat file", Operation: "Get chat file", Toolset: Files, Effect: Reads, Idempotent: true, LocalArguments: []string{"save_to", "overwrite"},
 	Description: "A file of a chat: shown, or written to save_to. A large one comes as a resource link.",
 }, func(ctx context.Context, s *Session, a getFileArgs) (*Result, error) {
 	var to place

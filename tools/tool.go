@@ -50,6 +50,8 @@ type Spec struct {
 	Toolset     Toolset
 	Effect      Effect
 	Idempotent  bool // the same call twice has the effect of one
+	// LocalArguments are about this machine's files: callers from elsewhere do not have them.
+	LocalArguments []string
 }
 
 // Tool is one declared tool.
@@ -59,6 +61,15 @@ type Tool struct {
 	arguments []string
 	required  []string
 	call      func(context.Context, *Session, json.RawMessage) (*Result, error)
+	remote    *Tool // without LocalArguments
+}
+
+// Remote is the tool for callers that are not on this machine.
+func (t *Tool) Remote() *Tool {
+	if t.remote == nil {
+		return t
+	}
+	return t.remote
 }
 
 // Schema is the tool's input schema, inline.
@@ -99,6 +110,15 @@ var declared []*Tool
 // declare adds a tool. A is its argument struct; see package schema for the tags.
 func declare[A any](spec Spec, handle func(context.Context, *Session, A) (*Result, error)) *Tool {
 	arguments := schema.For[A]()
+	t := tool(spec, arguments, handle)
+	if len(spec.LocalArguments) > 0 {
+		t.remote = tool(spec, arguments.Without(spec.LocalArguments...), handle)
+	}
+	declared = append(declared, t)
+	return t
+}
+
+func tool[A any](spec Spec, arguments *schema.Arguments[A], handle func(context.Context, *Session, A) (*Result, error)) *Tool {
 	t := &Tool{Spec: spec, schema: arguments.JSON(), arguments: arguments.Names(), required: arguments.Required()}
 	t.call = func(ctx context.Context, s *Session, raw json.RawMessage) (*Result, error) {
 		args, err := arguments.Decode(raw, schema.Options{CheckChatURL: s.checkChatURL})
@@ -110,7 +130,6 @@ func declare[A any](spec Spec, handle func(context.Context, *Session, A) (*Resul
 		}
 		return handle(ctx, s, args)
 	}
-	declared = append(declared, t)
 	return t
 }
 
