@@ -140,8 +140,15 @@ func (h *HTTPHandler) drop(s *httpSession) {
 	}
 	h.leave(s.identity)
 	s.close(ErrSessionOver)
+	s.settle()
 	if h.o.Sessions == nil {
-		_ = h.o.Events.Drop(s.ctx, s.id)
+		h.forgetEvents(s)
+	}
+}
+
+func (h *HTTPHandler) forgetEvents(s *httpSession) {
+	if err := h.o.Events.Drop(context.WithoutCancel(s.ctx), s.id); err != nil {
+		h.core.log.Warn("the events of a session could not be forgotten", "error", err)
 	}
 }
 
@@ -151,9 +158,18 @@ func (h *HTTPHandler) end(s *httpSession) {
 		if err := h.o.Sessions.Delete(context.WithoutCancel(s.ctx), s.id); err != nil {
 			h.core.log.Warn("a session could not be deleted from the store", "error", err)
 		}
-		_ = h.o.Events.Drop(context.WithoutCancel(s.ctx), s.id)
 	}
 	h.drop(s)
+	if h.o.Sessions != nil {
+		h.forgetEvents(s)
+	}
+}
+
+// Sessions is the number of open sessions and listen streams.
+func (h *HTTPHandler) Sessions() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.admitted
 }
 
 var (

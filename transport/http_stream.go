@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +25,7 @@ type stream struct {
 	mu     sync.Mutex
 	holder *connection
 	done   bool // its request has been answered
+	over   bool // its session has ended, and the event log forgotten it
 }
 
 // connection is one HTTP response that a stream is poured into.
@@ -46,6 +49,18 @@ func (s *httpSession) stream(name string) *stream {
 	return s.streams[name]
 }
 
+// settle makes sure that no stream of an ended session adds to the event log any more.
+func (s *httpSession) settle() {
+	s.mu.Lock()
+	streams := slices.Collect(maps.Values(s.streams))
+	s.mu.Unlock()
+	for _, st := range streams {
+		st.mu.Lock()
+		st.over = true
+		st.mu.Unlock()
+	}
+}
+
 func (s *httpSession) forget(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,6 +73,7 @@ func (st *stream) attach() *connection {
 	defer st.mu.Unlock()
 	st.kick()
 	st.holder = &connection{kicked: make(chan struct{})}
+	st.box.nudge()
 	return st.holder
 }
 
@@ -105,6 +121,7 @@ func (st *stream) next(c *connection, opened bool) ([]*item, []Event, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.holder != c {
+		st.box.nudge() // it was meant for the one that took over
 		return nil, nil, errKicked
 	}
 	batch := st.box.take(writeSize)
@@ -132,8 +149,9 @@ func (st *stream) logged(batch []*item) ([]Event, error) {
 	return events, st.log(events)
 }
 
+// log runs with st.mu held.
 func (st *stream) log(events []Event) error {
-	if st.session == nil || len(events) == 0 {
+	if st.session == nil || len(events) == 0 || st.over {
 		return nil
 	}
 	ids, err := st.session.handler.o.Events.Append(context.WithoutCancel(st.session.ctx), st.session.id, st.name, events)

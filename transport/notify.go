@@ -9,7 +9,8 @@ import (
 
 // Notify sends a notification. With the context of a request of this session it belongs to that request and leaves
 // before its response; afterwards it is refused with ErrAnswered. With any other context it is the session's own. While
-// the outbox is full it waits, until ctx ends. params must not change any more, unless join is nil.
+// the outbox is full it waits, until ctx ends; an HTTP session without an open GET stream keeps its messages for the next
+// one. params must not change any more, unless join is nil.
 func (s *Session) Notify(ctx context.Context, method string, params any, join *Join) error {
 	out, from := s.stream(ctx)
 	return out.notify(ctx, notice{method: method, params: params, join: join, from: from})
@@ -37,6 +38,13 @@ func (s *Session) LogLevelFor(ctx context.Context) (mcp.LoggingLevel, bool) {
 		return r.level, r.level != ""
 	}
 	return s.LogLevel()
+}
+
+// Apart reports whether log messages sent with ctx are apart from the session's others: the request has a stream of its own, or
+// (protocol 2026-07-28) a level of its own.
+func (s *Session) Apart(ctx context.Context) bool {
+	r := requestFrom(ctx)
+	return r != nil && r.session == s && (r.modern || r.out != s.out)
 }
 
 // GetLogLevel is the level in force, info unless the client set one.

@@ -18,8 +18,8 @@ type Join struct {
 	// Key names the kind, within one method and session. Only the last queued message of a key is joined, so messages
 	// that share a key keep their order.
 	Key string
-	// Merge returns what to send instead of queued and next, or false to send both. It must not keep or change next
-	// later on. With a nil Merge the newest replaces the queued one, and a full outbox doesn't make it wait.
+	// Merge returns what to send instead of queued and next, or false to send both. It runs with the outbox locked, so
+	// it is quick and sends nothing, and what it returns is not changed any more. With a nil Merge the newest replaces the queued one, and a full outbox doesn't make it wait.
 	Merge func(queued, next any) (joined any, ok bool)
 }
 
@@ -217,6 +217,11 @@ func (o *outbox) append(i *item) {
 	o.queue = append(o.queue, i)
 	o.bytes += i.size
 	o.count(func(c *counters) { c.queued.Add(1) })
+	o.nudge()
+}
+
+// nudge makes the consumer look.
+func (o *outbox) nudge() {
 	select {
 	case o.ready <- struct{}{}:
 	default:
@@ -284,10 +289,7 @@ func (o *outbox) take(max int) []*item {
 	if len(o.queue) == 0 {
 		o.queue = nil
 	} else {
-		select {
-		case o.ready <- struct{}{}:
-		default:
-		}
+		o.nudge()
 	}
 	for _, i := range batch {
 		if i.key != "" && o.keyed[i.key] == i {
@@ -314,10 +316,7 @@ func (o *outbox) close() {
 	defer o.mu.Unlock()
 	o.closed = true
 	o.wake()
-	select {
-	case o.ready <- struct{}{}:
-	default:
-	}
+	o.nudge()
 }
 
 func (o *outbox) wake() {

@@ -1,0 +1,73 @@
+package transport
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// checkSource refuses pages and names that were not meant to reach this server.
+func (h *HTTPHandler) checkSource(x *exchange) error {
+	if !h.knownHost(x.r) {
+		return &HTTPError{Status: http.StatusForbidden, Message: "this server does not answer to the Host " + strconv.Quote(x.r.Host)}
+	}
+	origin := x.r.Header.Get("Origin")
+	if origin == "" {
+		return nil
+	}
+	if slices.Contains(h.o.AllowedOrigins, origin) {
+		x.w.Header().Set("Access-Control-Allow-Origin", origin)
+		x.w.Header().Set("Access-Control-Expose-Headers", mcp.HeaderSessionID+", WWW-Authenticate, Retry-After")
+		x.w.Header().Add("Vary", "Origin")
+		return nil
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || !(strings.EqualFold(u.Host, x.r.Host) || isLoopback(u.Host) && isLoopback(x.r.Host)) {
+		return &HTTPError{Status: http.StatusForbidden, Message: "pages of the origin " + strconv.Quote(origin) + " may not use this server"}
+	}
+	return nil
+}
+
+func (h *HTTPHandler) knownHost(r *http.Request) bool {
+	name := hostname(r.Host)
+	if isLoopback(r.Host) {
+		return true
+	}
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && hostname(local.String()) == name {
+		return true
+	}
+	return slices.ContainsFunc(h.o.AllowedHosts, func(allowed string) bool {
+		return allowed == "*" || strings.EqualFold(allowed, r.Host) || strings.EqualFold(allowed, name)
+	})
+}
+
+func hostname(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.Trim(hostport, "[]")
+}
+
+func isLoopback(hostport string) bool {
+	host := hostname(hostport)
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
+}
+
+func (h *HTTPHandler) preflight(x *exchange) error {
+	if x.w.Header().Get("Access-Control-Allow-Origin") == "" {
+		return &HTTPError{Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {"POST, GET, DELETE"}}, Message: "cross-origin calls are not enabled"}
+	}
+	x.w.Header().Set("Access-Control-Allow-Methods", "POST, GET, DELETE")
+	x.w.Header().Set("Access-Control-Allow-Headers", strings.Join([]string{"Authorization", "Content-Type", "Accept",
+		"Coder-Session-Token", mcp.HeaderSessionID, mcp.HeaderProtocolVersion, mcp.HeaderLastEventID, mcp.HeaderMethod, mcp.HeaderName}, ", "))
+	x.w.Header().Set("Access-Control-Max-Age", "600")
+	x.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
