@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 
@@ -12,69 +13,134 @@ import (
 	"coder-chats-mcp/relay"
 )
 
-// pump tells a session every stream event of a chat that it subscribed to, as notifications/message. It lives while any address of the chat is subscribed to.
-type pump struct {
-	addresses int
-	cancel    context.CancelFunc
-	done      sync.WaitGroup
+// voice tells the client the stream events of one chat, as notifications/message, for all that hear them in its session at once: calls that
+// follow the chat, and the pump of its subscriptions. Each is told once and in order: only the first speaker tells, and the others pass an event
+// after it was told. When the first one leaves, the next goes on where it stopped.
+type voice struct {
+	mu       sync.Mutex
+	speakers []any
+	told     int64         // relay.Event.Serial of the last one told
+	before   int64         // told when the first speaker became that
+	moved    chan struct{} // closed and renewed when told or speakers change
 }
 
-// startPump runs with s.mu held. It does nothing for clients without a log level, and for addresses of no chat.
-func (s *session) startPump(uri string) {
-	chat, ok := chatOf(uri)
-	if _, set := s.transport.LogLevel(); !ok || !set {
-		return
+// join reports whether the speaker was not in the line before.
+func (v *voice) join(speaker any) (new bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if slices.Contains(v.speakers, speaker) {
+		return false
 	}
-	if p := s.pumps[chat]; p != nil {
-		p.addresses++
-		return
-	}
-	ctx, cancel := context.WithCancel(s.transport.Context())
-	p := &pump{addresses: 1, cancel: cancel}
-	s.pumps[chat] = p
-	p.done.Go(func() { s.pump(ctx, chat) })
+	v.speakers = append(v.speakers, speaker)
+	return true
 }
 
-// stopPump runs with s.mu held; what it returns, if anything, ends the pump and must run without.
-func (s *session) stopPump(uri string) func() {
-	chat, _ := chatOf(uri)
-	p := s.pumps[chat]
-	if p == nil {
-		return nil
+func (v *voice) leave(speaker any) (empty bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at := slices.Index(v.speakers, speaker)
+	if at == 0 {
+		v.before = v.told
 	}
-	if p.addresses--; p.addresses > 0 {
-		return nil
+	if at >= 0 {
+		v.speakers = slices.Delete(v.speakers, at, at+1)
 	}
-	delete(s.pumps, chat)
-	return func() {
-		p.cancel()
-		p.done.Wait()
-	}
+	v.wake()
+	return len(v.speakers) == 0
 }
 
-func (s *session) pump(ctx context.Context, chat uuid.UUID) {
-	listener, err := s.tools.Relay.Follow(ctx, chat)
-	if err != nil {
-		s.server.log.Debug("the events of a chat cannot be told", "chat", chat, "error", err)
-		return
-	}
-	defer listener.Close()
+func (v *voice) wake() {
+	close(v.moved)
+	v.moved = make(chan struct{})
+}
+
+// say tells the event, or waits until another speaker did.
+func (v *voice) say(ctx context.Context, speaker any, serial int64, tell func() error) error {
 	for {
-		e, err := listener.Next(ctx)
-		if err != nil {
-			return
+		v.mu.Lock()
+		told, moved := v.told, v.moved
+		first := v.speakers[0] == speaker
+		if first {
+			told = v.before // it may tell several of one number: the joined rest of what it missed
 		}
-		s.logEvent(ctx, chat, e)
+		v.mu.Unlock()
+		switch {
+		case serial <= told:
+			return nil
+		case first:
+			return v.tell(serial, tell)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
-func (s *session) logEvent(ctx context.Context, chat uuid.UUID, e relay.Event) {
-	if len(e.Raw) == 0 {
-		return // the relay's own conclusion, not an event of the API
+func (v *voice) tell(serial int64, tell func() error) error {
+	if err := tell(); err != nil {
+		return err
 	}
-	// Nothing joins here: while the outbox is full this waits, and the relay joins what comes meanwhile.
-	if err := s.transport.Log(ctx, levelOf(e), "chat/"+chat.String(), e.Raw, nil); err != nil {
-		s.server.log.Debug("a stream event was not told", "chat", chat, "error", err)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.told = max(v.told, serial)
+	v.wake()
+	return nil
+}
+
+// joinVoice puts a speaker into the line of a chat. Whoever is new in it must leave.
+func (s *session) joinVoice(chat uuid.UUID, speaker any) (v *voice, new bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v = s.voices[chat]
+	if v == nil {
+		v = &voice{moved: make(chan struct{})}
+		s.voices[chat] = v
+	}
+	return v, v.join(speaker)
+}
+
+func (s *session) leaveVoice(chat uuid.UUID, speaker any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := s.voices[chat]; v != nil && v.leave(speaker) {
+		delete(s.voices, chat)
+	}
+}
+
+// Event implements tools.Peer. The call speaks until its context ends.
+func (s *session) Event(ctx context.Context, chat uuid.UUID, e relay.Event) {
+	if _, set := s.transport.LogLevelFor(ctx); !set || len(e.Raw) == 0 {
+		return
+	}
+	tell := func() error { return s.logEvent(ctx, chat, e) }
+	if s.transport.Apart(ctx) {
+		s.told(chat, tell())
+		return
+	}
+	v, new := s.joinVoice(chat, ctx)
+	if new {
+		context.AfterFunc(ctx, func() { s.leaveVoice(chat, ctx) })
+	}
+	s.told(chat, v.say(ctx, ctx, e.Serial, tell))
+}
+
+// logEvent joins nothing: while the outbox is full it waits, and the relay joins what comes meanwhile.
+func (s *session) logEvent(ctx context.Context, chat uuid.UUID, e relay.Event) error {
+	return s.transport.Log(ctx, levelOf(e), "chat/"+chat.String(), e.Raw, nil)
+}
+
+func (s *session) told(chat uuid.UUID, err error) {
+	if err != nil {
+		s.server.log.Debug("an event was not told", "chat", chat, "error", err)
+	}
+}
+
+// Changed implements tools.Peer.
+func (s *session) Changed(ctx context.Context, e client.WatchEvent) {
+	if _, set := s.transport.LogLevelFor(ctx); set {
+		s.told(e.Chat.ID, s.transport.Log(ctx, mcp.LoggingLevelInfo, "chat/"+e.Chat.ID.String(), e.Raw, nil))
 	}
 }
 
@@ -90,6 +156,67 @@ func levelOf(e relay.Event) mcp.LoggingLevel {
 		return mcp.LoggingLevelNotice
 	}
 	return mcp.LoggingLevelInfo
+}
+
+// pump tells a session every stream event of a chat that it subscribed to. It lives while any address of the chat is subscribed to.
+type pump struct {
+	addresses map[string]bool
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+}
+
+// startPump runs with s.mu held. It does nothing for clients without a log level, and for addresses of no chat.
+func (s *session) startPump(uri string) {
+	chat, ok := chatOf(uri)
+	if _, set := s.transport.LogLevel(); !ok || !set {
+		return
+	}
+	if p := s.pumps[chat]; p != nil {
+		p.addresses[uri] = true
+		return
+	}
+	ctx, cancel := context.WithCancel(s.transport.Context())
+	p := &pump{addresses: map[string]bool{uri: true}, cancel: cancel}
+	s.pumps[chat] = p
+	p.done.Go(func() { s.pump(ctx, chat) })
+}
+
+// stopPump runs with s.mu held; what it returns, if anything, ends the pump and must run without.
+func (s *session) stopPump(uri string) func() {
+	chat, _ := chatOf(uri)
+	p := s.pumps[chat]
+	if p == nil {
+		return nil
+	}
+	delete(p.addresses, uri)
+	if len(p.addresses) > 0 {
+		return nil
+	}
+	delete(s.pumps, chat)
+	return func() {
+		p.cancel()
+		p.done.Wait()
+	}
+}
+
+func (s *session) pump(ctx context.Context, chat uuid.UUID) {
+	listener, err := s.tools.Relay.Follow(ctx, chat)
+	if err != nil {
+		s.told(chat, err)
+		return
+	}
+	defer listener.Close()
+	v, _ := s.joinVoice(chat, ctx)
+	defer s.leaveVoice(chat, ctx)
+	for {
+		e, err := listener.Next(ctx)
+		if err != nil {
+			return
+		}
+		if len(e.Raw) > 0 { // or it is the relay's own conclusion, not an event of the API
+			s.told(chat, v.say(ctx, ctx, e.Serial, func() error { return s.logEvent(ctx, chat, e) }))
+		}
+	}
 }
 
 // chatOf is the chat that an address is about.

@@ -6,13 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 
-	"coder-chats-mcp/client"
-	"coder-chats-mcp/relay"
 	"coder-chats-mcp/resources"
 	"coder-chats-mcp/tools"
 	"coder-chats-mcp/transport"
@@ -20,16 +19,17 @@ import (
 
 // session is what the Server knows of one MCP session beside the transport.
 type session struct {
-	server    *Server
-	transport *transport.Session
-	tools     *tools.Session
-	channel   *channel // nil unless the Claude channel is on
+	server     *Server
+	transport  *transport.Session
+	tools      *tools.Session
+	channel    *channel       // nil unless the Claude channel is on
+	watching   atomic.Bool    // the list of chats
+	background sync.WaitGroup // what ends with the session
 
 	mu            sync.Mutex
 	subscriptions map[string]func() // by address
 	pumps         map[uuid.UUID]*pump
-	watching      bool   // the list of chats
-	listWatch     func() // ends that
+	voices        map[uuid.UUID]*voice
 }
 
 type sessionKey struct{}
@@ -41,7 +41,10 @@ func (s *Server) session(ctx context.Context) *session {
 func (s *Server) sessionOf(t *transport.Session) *session {
 	return t.LoadOrStore(sessionKey{}, func() any {
 		caller := s.callerOf(t.Context())
-		own := &session{server: s, transport: t, subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}}
+		own := &session{
+			server: s, transport: t,
+			subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}, voices: map[uuid.UUID]*voice{},
+		}
 		own.tools = &tools.Session{Caller: caller, Config: s.options.Config, Peer: own, Unusable: s.options.Unusable}
 		if s.options.ClaudeChannel && caller != nil {
 			own.channel = newChannel(own)
@@ -56,59 +59,41 @@ func (s *Server) opened(t *transport.Session) {
 		s.callers.enter(one)
 	}
 	if !mcp.IsModernProtocol(t.ProtocolVersion()) {
-		s.watchList(t)
+		s.sessionOf(t).watchList()
 	}
 }
 
 // listening is for clients of protocol 2026-07-28, who ask for what they want to hear of.
 func (s *Server) listening(t *transport.Session, filter mcp.SubscriptionFilter) {
 	if filter.ResourcesListChanged {
-		s.watchList(t)
+		s.sessionOf(t).watchList()
 	}
 }
 
-// watchList follows the caller's list of chats, once for a session. A caller who cannot be reached now costs only these notices.
-func (s *Server) watchList(t *transport.Session) {
-	own := s.sessionOf(t)
-	source, err := s.source(t.Context())
-	if err != nil {
+// watchList follows the caller's list of chats, once for a session. A deployment that cannot be reached now costs only the notices until it can.
+func (s *session) watchList() {
+	ctx := s.transport.Context()
+	source, err := s.server.source(ctx)
+	if err != nil || !s.watching.CompareAndSwap(false, true) {
 		return
 	}
-	own.mu.Lock()
-	defer own.mu.Unlock()
-	if own.watching {
-		return
-	}
-	own.watching = true
-	go func() {
-		cancel, err := resources.WatchList(t.Context(), source, func() { t.ListChanged("resources") })
-		if err != nil {
-			s.log.Warn("the list of chats cannot be watched, so resources/list_changed will not be sent", "error", err)
-			return
+	s.background.Go(func() {
+		cancel, err := persist(ctx, func() (func(), error) {
+			return resources.WatchList(ctx, source, func() { s.transport.ListChanged("resources") })
+		})
+		switch {
+		case err == nil:
+			<-ctx.Done()
+			cancel()
+		case ctx.Err() == nil:
+			s.server.log.Warn("the list of chats cannot be watched, so resources/list_changed will not be sent", "error", err)
 		}
-		own.keepListWatch(cancel)
-	}()
-}
-
-func (s *session) keepListWatch(cancel func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.transport.Context().Err() != nil {
-		cancel()
-		return
-	}
-	s.listWatch = cancel
+	})
 }
 
 func (s *Server) closed(t *transport.Session) {
 	own := s.sessionOf(t)
-	own.mu.Lock()
-	watch := own.listWatch
-	own.listWatch = nil
-	own.mu.Unlock()
-	if watch != nil {
-		watch()
-	}
+	own.background.Wait()
 	if own.channel != nil {
 		own.channel.close()
 	}
@@ -177,26 +162,6 @@ func escaped(uri string) string {
 
 // Progress implements tools.Peer.
 func (s *session) Progress(ctx context.Context, message string) { transport.Progress(ctx, message) }
-
-// Event implements tools.Peer. A chat that is subscribed to tells its events already.
-func (s *session) Event(ctx context.Context, chat uuid.UUID, e relay.Event) {
-	s.mu.Lock()
-	_, pumped := s.pumps[chat]
-	s.mu.Unlock()
-	if _, set := s.transport.LogLevelFor(ctx); set && !pumped {
-		s.logEvent(ctx, chat, e)
-	}
-}
-
-// Changed implements tools.Peer.
-func (s *session) Changed(ctx context.Context, e client.WatchEvent) {
-	if _, set := s.transport.LogLevelFor(ctx); !set {
-		return
-	}
-	if err := s.transport.Log(ctx, mcp.LoggingLevelInfo, "chat/"+e.Chat.ID.String(), e.Raw, nil); err != nil {
-		s.server.log.Debug("an event of the chat list was not told", "error", err)
-	}
-}
 
 // Roots implements tools.Peer.
 func (s *session) Roots(ctx context.Context) []string {
