@@ -362,7 +362,7 @@ func (r *Relay) judge(ctx context.Context, c client.Chat, doubt func(verdict)) v
 	began := time.Now()
 	for n := 0; ; n++ {
 		if v.chat.Status == "" || n > 0 {
-			chat, err := r.client.GetChat(ctx, c.ID)
+			chat, err := r.states.get(ctx, c.ID)
 			if err != nil {
 				v.err = err
 				return v
@@ -378,7 +378,8 @@ func (r *Relay) judge(ctx context.Context, c client.Chat, doubt func(verdict)) v
 			return v
 		}
 		s := settlementOf(v.chat, page)
-		certain := n > 0 && v.chat.OwnerUsername != "" // servers since August store the last message first
+		// Servers since August store the last message before the status; but a user message may be newer than the status.
+		certain := v.chat.OwnerUsername != "" && (n > 1 || n == 1 && !s.Unanswered)
 		if certain || proven(s, page) || time.Since(began) >= r.options.Settle {
 			v.settlement = s
 			return v
@@ -414,7 +415,7 @@ func (r *Relay) judgeRunning(ctx context.Context, v verdict, doubt func(verdict)
 
 // settlementOf is a chat at rest with its last messages, newest first.
 func settlementOf(c client.Chat, page *client.MessagesPage) *Settlement {
-	messages := slices.Clone(page.Messages)
+	messages := slices.Clone(page.Messages) // the page is shared
 	slices.Reverse(messages)
 	s := &Settlement{Chat: c, Outcome: Outcome{
 		Reason: reasonOf(c.Status), Status: c.Status, Message: answer(messages), LastError: c.LastError, Queued: len(page.Queued),

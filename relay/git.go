@@ -215,6 +215,7 @@ func (f *gitFeed) connect(up func()) error {
 	f.mu.Lock()
 	f.watch, f.renew = w, true
 	f.mu.Unlock()
+	f.trouble.last.Store(nil) // a workspace may have nothing to say for hours
 	f.begin()
 	for {
 		m, err := w.Next(f.ctx)

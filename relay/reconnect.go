@@ -17,7 +17,10 @@ func (r *Relay) reconnect(ctx context.Context, what string, t *trouble, connect 
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = r.options.MinBackoff, r.options.MaxBackoff
 	for {
-		err := connect(pause.Reset)
+		err := connect(func() {
+			pause.Reset()
+			t.last.Store(nil)
+		})
 		if ctx.Err() != nil {
 			return ErrClosed
 		}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestAStreamThatIsCutGoesOnWhereItWas(t *testing.T) {
 		l := w.follow(chat.ID)
 		for _, code := range []int{1000, 1001, 1011, 0} {
 			w.eventually(func() bool { return l.Now().Connected }, "the stream is up")
+			require.NoError(t, l.Trouble())
 			sent := w.send(chat.ID, "SLOW 10 200")
 			w.until(l, client.EventMessagePart)
 			w.server.CloseSockets("stream", code)
@@ -162,5 +164,67 @@ func TestCloseEndsEverything(t *testing.T) {
 		_, err = w.relay.FollowGit(w.ctx, chat.ID)
 		require.ErrorIs(t, err, relay.ErrClosed)
 		w.eventually(func() bool { return w.server.Sockets() == 0 }, "no socket is left")
+	})
+}
+
+func TestThePreviewGoesOnAfterACut(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("one")
+		w.turn(chat.ID, relay.TurnOptions{})
+		l := w.follow(chat.ID)
+		w.eventually(func() bool { return l.Now().Connected }, "the stream is up")
+		w.send(chat.ID, "SLOW 60 200")
+		var text strings.Builder
+		cuts := 0
+		for {
+			e, err := l.Next(w.ctx)
+			require.NoError(t, err)
+			switch {
+			case e.Type == client.EventPreviewReset:
+				text.Reset()
+			case e.MessagePart != nil:
+				text.WriteString(e.MessagePart.Part.Text)
+				if cuts < 3 && strings.Count(text.String(), "chunk") > 10*cuts {
+					cuts++
+					w.server.CloseSockets("stream", 1001)
+				}
+			case e.Message != nil && e.Message.Role == client.RoleAssistant:
+				require.Equal(t, 3, cuts)
+				require.Equal(t, e.Message.Text(), text.String(), "no part twice, none missing")
+				return
+			}
+		}
+	})
+}
+
+func TestAnEditWhileTheStreamIsDownIsNoticed(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("one")
+		w.turn(chat.ID, relay.TurnOptions{})
+		two := w.send(chat.ID, "two")
+		w.turn(chat.ID, relay.TurnOptions{MessageID: two.Message.ID})
+		l := w.follow(chat.ID)
+		w.eventually(func() bool { return l.Now().Connected }, "the stream is up")
+		var down atomic.Bool
+		down.Store(true)
+		w.server.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("Upgrade") != "" && down.Load() {
+				rw.WriteHeader(http.StatusBadGateway)
+				return true
+			}
+			return false
+		})
+		w.server.CloseSockets("stream", 1001)
+		w.eventually(func() bool { return l.Trouble() != nil }, "the stream is down")
+		_, err := w.client.EditMessage(w.ctx, chat.ID, two.Message.ID, client.EditMessageRequest{
+			Content: []client.InputPart{client.TextPart("two edited")},
+		})
+		require.NoError(t, err)
+		w.turnDirect(chat.ID)
+		down.Store(false)
+		events := w.until(l, relay.EventSettled)
+		require.Contains(t, types(events), client.EventHistoryReset)
+		require.Equal(t, "echo: two edited", events[len(events)-1].Outcome.Text())
+		require.Len(t, l.Now().Messages, 4)
 	})
 }

@@ -26,13 +26,15 @@ type state struct {
 	// snapshot: what the stream says now is still the beginning of a connection.
 	snapshot bool
 
-	status client.Status // as told
-	claim  client.Status // a status of rest that upstream claims and that is not believed yet
-	since  time.Time     // when the claim came up
-	stir   client.Status // a busy status that came at rest on a server of May: possibly late, told with the user message
-	rested bool          // settled was told, and nothing moved since
-	restID int64         // lastID at that time
-	restAs client.Status
+	status  client.Status // as told
+	claim   client.Status // a status of rest that upstream claims and that is not believed yet
+	since   time.Time     // when the claim came up
+	hearsay bool          // only one REST read says so
+	heardAt int64         // lastID at that read
+	stir    client.Status // a busy status that came at rest on a server of May: possibly late, told with the user message
+	rested  bool          // settled was told, and nothing moved since
+	restID  int64         // lastID at that time
+	restAs  client.Status
 
 	messages  []client.Message // by id
 	bytes     int
@@ -161,8 +163,9 @@ func (s *state) applyStatus(st client.Status, e *client.StreamEvent) {
 			s.suspect = e != nil // the calls were refused; May's stream does not have the rows (05/025)
 		}
 		if s.claim != st {
-			s.claim, s.since = st, time.Now()
+			s.claim, s.since, s.hearsay = st, time.Now(), true
 		}
+		s.hearsay = s.hearsay && e == nil
 	case st != s.status:
 		s.claim, s.stir = "", ""
 		s.tellStatus(st, e)
@@ -487,7 +490,10 @@ func (s *state) believe() {
 
 // certain: the claim needs no more proof.
 func (s *state) certain() bool {
+	last := lastSaid(s.messages)
 	switch {
+	case s.hearsay && last != nil && last.Role == client.RoleUser:
+		return false // it may have been sent after the status was read
 	case s.claim == client.StatusError:
 		return s.failure != nil
 	case s.claim == client.StatusRequiresAction:
@@ -497,7 +503,6 @@ func (s *state) certain() bool {
 	case len(s.queue) > 0 || !s.fresh():
 		return false
 	}
-	last := lastSaid(s.messages)
 	return last != nil && endsTurn(last)
 }
 
@@ -614,8 +619,10 @@ func (s *state) sync(h *history) {
 	case s.rested && st == s.status:
 		s.stir = ""
 	default:
+		again := s.claim == st && s.heardAt == s.lastID
 		s.explain(&h.chat)
 		s.applyStatus(st, nil)
+		s.hearsay, s.heardAt = s.hearsay && !again, s.lastID
 	}
 	s.believe()
 }

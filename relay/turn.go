@@ -39,7 +39,7 @@ func (r *Relay) Turn(ctx context.Context, chat uuid.UUID, o TurnOptions, observe
 	}
 	defer l.Close()
 	t := turn{TurnOptions: o, picture: l.Picture()}
-	if err := t.verify(ctx, r.client, chat, l.fresh); err != nil && ctx.Err() == nil {
+	if err := t.verify(ctx, r, chat, l.fresh); err != nil && ctx.Err() == nil {
 		return Outcome{}, err
 	}
 	if out, over := t.begin(); over {
@@ -83,18 +83,18 @@ type turn struct {
 
 // verify asks the server where a picture that was read before the call could be behind: whether the chat still rests, on
 // the same message, and what became of the queued message.
-func (t *turn) verify(ctx context.Context, c *client.Client, chat uuid.UUID, fresh bool) error {
+func (t *turn) verify(ctx context.Context, r *Relay, chat uuid.UUID, fresh bool) error {
 	if t.QueuedID != 0 {
-		return t.findQueued(ctx, c, chat)
+		return t.findQueued(ctx, r.client, chat)
 	}
 	if fresh || !t.picture.Settled || t.MessageID > 0 {
 		return nil
 	}
-	now, err := c.GetChat(ctx, chat)
+	now, err := r.states.get(ctx, chat)
 	if err != nil {
 		return err
 	}
-	page, err := c.ListMessages(ctx, chat, client.ListMessagesRequest{Limit: 1})
+	page, err := r.pages.get(ctx, chat)
 	if err != nil {
 		return err
 	}
