@@ -66,7 +66,7 @@ ENVIRONMENT
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("{{.Version}}\n")
 	s.addFlags(root.PersistentFlags())
-	root.AddCommand(stdioCommand(s), demoCommand(s), toolsCommand(s), doctorCommand(s), versionCommand())
+	root.AddCommand(stdioCommand(s), httpCommand(s), demoCommand(s), toolsCommand(s), doctorCommand(s), versionCommand())
 	return root
 }
 

@@ -123,7 +123,12 @@ var errNoCredentials = errors.New("no Coder deployment is configured: set CODER_
 // connect finds the caller: the simulator's first user, or whoever the credentials are of. close ends the simulator.
 func (s *settings) connect(o *server.Options, logger *slog.Logger) (close func(), err error) {
 	if s.simulate != "" {
-		return s.connectSimulator(o)
+		sim, err := s.startSimulated()
+		if err != nil {
+			return nil, err
+		}
+		o.Client, err = client.New(sim.url, sim.token, client.Options{Logger: logger})
+		return sim.close, err
 	}
 	c, err := findCredentials(s.url, s.token)
 	if err != nil {
@@ -137,15 +142,20 @@ func (s *settings) connect(o *server.Options, logger *slog.Logger) (close func()
 	return func() {}, nil
 }
 
-func (s *settings) connectSimulator(o *server.Options) (close func(), err error) {
+// simulated is a simulator that runs for this process.
+type simulated struct {
+	url, token string
+	close      func()
+}
+
+func (s *settings) startSimulated() (simulated, error) {
 	generation, err := simulator.ParseGeneration(s.simulate)
 	if err != nil {
-		return nil, err
+		return simulated{}, err
 	}
 	sim, err := startSimulator(generation)
 	if err != nil {
-		return nil, err
+		return simulated{}, err
 	}
-	o.Client, err = client.New(sim.URL, sim.Users()[0].Token, client.Options{})
-	return sim.Close, err
+	return simulated{url: sim.URL, token: sim.Users()[0].Token, close: sim.Close}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -74,6 +75,9 @@ func New(o Options) *Server {
 
 // Close ends what is shared by the sessions: relays, and the connections that tools keep.
 func (s *Server) Close() {
+	if s.callers != nil {
+		s.callers.close()
+	}
 	if s.caller != nil {
 		s.caller.Close()
 		s.caller.Relay.Close()
@@ -91,6 +95,11 @@ func (s *Server) registry() *server.MCPServer {
 		server.WithToolCapabilities(false), server.WithResourceCapabilities(true, true), server.WithPromptCapabilities(false),
 		server.WithLogging(), server.WithCompletions(), server.WithResourceCompletionProvider(completions{s}), server.WithPromptCompletionProvider(completions{s}), server.WithHooks(s.hooks()),
 	}
+	options = append(options, server.WithToolFilter(func(ctx context.Context, all []mcp.Tool) []mcp.Tool {
+		return slices.DeleteFunc(slices.Clone(all), func(t mcp.Tool) bool { return !wants(ctx, t.Name) })
+	}), server.WithPromptFilter(func(ctx context.Context, all []mcp.Prompt) []mcp.Prompt {
+		return slices.DeleteFunc(slices.Clone(all), func(p mcp.Prompt) bool { return !s.offersPrompt(ctx, p.Name) })
+	}))
 	if s.options.ClaudeChannel {
 		options = append(options, server.WithExperimental(map[string]any{"claude/channel": map[string]any{}}))
 	}
@@ -105,20 +114,20 @@ func (s *Server) registry() *server.MCPServer {
 		m.AddResource(r, s.readResource)
 	}
 	for _, p := range prompts.All() {
-		if p.Offered(s.offers) {
-			m.AddPrompt(p.MCP(), s.getPrompt(p))
-		}
+		m.AddPrompt(p.MCP(), s.getPrompt(p))
 	}
 	return m
 }
 
-func (s *Server) offers(tool string) bool {
-	for _, t := range s.options.Tools {
-		if t.Name == tool {
-			return true
-		}
+// offers are the tools of a request: what the operator allows, less what its headers leave out.
+func (s *Server) offers(ctx context.Context) prompts.Available {
+	return func(tool string) bool {
+		return wants(ctx, tool) && slices.ContainsFunc(s.options.Tools, func(t *tools.Tool) bool { return t.Name == tool })
 	}
-	return false
+}
+
+func (s *Server) offersPrompt(ctx context.Context, name string) bool {
+	return slices.ContainsFunc(prompts.All(), func(p *prompts.Prompt) bool { return p.Name == name && p.Offered(s.offers(ctx)) })
 }
 
 func (s *Server) callTool(t *tools.Tool) server.ToolHandlerFunc {
@@ -131,7 +140,7 @@ func (s *Server) callTool(t *tools.Tool) server.ToolHandlerFunc {
 	}
 }
 
-// errNoCaller is why resources cannot be read without credentials. Tools say it their own way.
+// source is what resources are read from, or why they cannot be. Tools say that their own way.
 func (s *Server) source(ctx context.Context) (resources.Source, error) {
 	if s.options.Unusable != nil {
 		return resources.Source{}, s.options.Unusable
@@ -179,8 +188,8 @@ func (s *Server) listResources(ctx context.Context, cursor string) ([]mcp.Resour
 }
 
 func (s *Server) getPrompt(p *prompts.Prompt) server.PromptHandlerFunc {
-	return func(_ context.Context, q mcp.GetPromptRequest) (*mcp.GetPromptResult, error) {
-		messages, err := p.Messages(s.offers, q.Params.Arguments)
+	return func(ctx context.Context, q mcp.GetPromptRequest) (*mcp.GetPromptResult, error) {
+		messages, err := p.Messages(s.offers(ctx), q.Params.Arguments)
 		if err != nil {
 			return nil, &transport.Error{Code: mcp.INVALID_PARAMS, Message: err.Error()}
 		}
