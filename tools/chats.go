@@ -160,7 +160,7 @@ func isAlready(err error, archived bool) bool {
 	if archived {
 		return strings.Contains(text, "already archived")
 	}
-	return strings.Contains(text, "is not archived")
+	return strings.Contains(text, "already not archived")
 }
 
 // partly says which changes of a call were made before the one that failed.

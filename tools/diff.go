@@ -28,9 +28,9 @@ type pieceArgs struct {
 
 const diffPage = 16_000
 
-// pageSize is how many bytes of a patch a page has.
+// pageSize is how many bytes of a patch a page has. Quoted or as JSON they are some more, and the list of files stands beside them.
 func (a pieceArgs) pageSize(most int) int {
-	return min(cmp.Or(a.MaxBytes, diffPage), most)
+	return min(cmp.Or(a.MaxBytes, diffPage), most/2)
 }
 
 // chatDiff is a diff or a piece of it.

@@ -43,6 +43,9 @@ var _ = declare(Spec{
 // messages are a page as a result. The API's order is kept until the size is known, so that what does not fit is what is farthest from the cursor.
 func (s *Session) messages(a listMessagesArgs, page *client.MessagesPage) *Result {
 	list := messageList{Messages: []view.Message{}, NextAfterID: a.AfterID, Queued: view.Queued(page.Queued)}
+	for i, q := range list.Queued {
+		list.Queued[i] = q.Within(s.Config.MaxOutputBytes / 4 / len(list.Queued))
+	}
 	if len(page.Messages) > 0 {
 		s.fill(&list, a, page)
 	}
@@ -96,7 +99,7 @@ func messagesText(chat uuid.UUID, l messageList) string {
 		b.WriteString("No messages here.\n")
 	}
 	for _, q := range l.Queued {
-		fmt.Fprintf(&b, "queued [%d]\n%s\n", q.ID, view.Quote(q.Text))
+		b.WriteString(q.WholeText() + "\n")
 	}
 	if l.More {
 		fmt.Fprintf(&b, "(newer: after_id %d)\n", l.NextAfterID)
@@ -226,8 +229,21 @@ type listPromptsArgs struct {
 }
 
 type promptList struct {
-	Prompts []client.Prompt `json:"prompts"`
-	More    bool            `json:"more,omitempty"` // cut to the size of a result
+	Prompts []prompt `json:"prompts"`
+	More    bool     `json:"more,omitempty"` // cut to the size of a result
+}
+
+type prompt struct {
+	client.Prompt
+	Cut int `json:"cut_bytes,omitempty"`
+}
+
+func (p prompt) text() string {
+	text := fmt.Sprintf("[%d]\n%s", p.ID, view.Quote(p.Text))
+	if p.Cut > 0 {
+		text += fmt.Sprintf("\n(%d bytes of this prompt left out)", p.Cut)
+	}
+	return text
 }
 
 var _ = declare(Spec{
@@ -238,19 +254,20 @@ var _ = declare(Spec{
 	if limit == 0 {
 		limit = 20
 	}
-	prompts, err := s.Client.ListPrompts(ctx, a.Chat, limit)
+	listed, err := s.Client.ListPrompts(ctx, a.Chat, limit)
 	if err != nil {
 		return nil, err
 	}
-	text := func(p client.Prompt) string { return fmt.Sprintf("[%d]\n%s", p.ID, view.Quote(p.Text)) }
-	list := promptList{Prompts: prompts[:fitting(prompts, s.Config.MaxOutputBytes, text)]}
-	list.More = len(list.Prompts) < len(prompts)
-	if list.Prompts == nil {
-		list.Prompts = []client.Prompt{}
+	prompts := make([]prompt, 0, len(listed))
+	for _, p := range listed {
+		cut, _ := view.Fit(p.Text, s.Config.MaxOutputBytes)
+		prompts = append(prompts, prompt{Prompt: client.Prompt{ID: p.ID, Text: cut}, Cut: len(p.Text) - len(cut)})
 	}
+	list := promptList{Prompts: prompts[:fitting(prompts, s.Config.MaxOutputBytes, prompt.text)]}
+	list.More = len(list.Prompts) < len(prompts)
 	lines := make([]string, 0, len(list.Prompts)+1)
 	for _, p := range list.Prompts {
-		lines = append(lines, text(p))
+		lines = append(lines, p.text())
 	}
 	switch {
 	case len(prompts) == 0:

@@ -33,7 +33,7 @@ func turnOf(o relay.Outcome, most int) turn {
 		Pending: view.Calls(o.Pending), Failure: view.FailureOf(o.LastError), status: o.Status,
 	}
 	whole := o.Text()
-	if cut, all := view.Cut(whole, most); all {
+	if cut, all := view.Fit(whole, most); all {
 		t.Text = whole
 	} else {
 		t.Text, t.Cut = cut, len(whole)-len(cut)
@@ -83,7 +83,7 @@ func (t turn) text(chat uuid.UUID) string {
 		switch {
 		case t.Unanswered:
 			b.WriteString("The turn ended without an answer (unanswered): the server lost it. Send the message again, or edit_chat_message it.")
-		case t.Text == "":
+		case t.Text == "" && t.Cut == 0:
 			fmt.Fprintf(&b, "Done (%s), without a text.", t.status)
 		default:
 			fmt.Fprintf(&b, "Done (%s, after_id %d). It says:", t.status, t.AfterID)

@@ -52,6 +52,22 @@ type Usage struct {
 type QueuedMessage struct {
 	ID   int64  `json:"id"`
 	Text string `json:"text,omitempty"`
+	Cut  int    `json:"cut_bytes,omitempty"` // so many bytes of the text are left out
+}
+
+// Within is the message with at most so many bytes of text.
+func (q QueuedMessage) Within(most int) QueuedMessage {
+	q.Cut += shorten(&q.Text, most)
+	return q
+}
+
+// WholeText is a heading of ours, then the quoted words.
+func (q QueuedMessage) WholeText() string {
+	text := fmt.Sprintf("queued [%d]\n%s", q.ID, Quote(q.Text))
+	if q.Cut > 0 {
+		text += fmt.Sprintf("\n(%d bytes of this message left out)", q.Cut)
+	}
+	return text
 }
 
 // PendingCall is a call of a dynamic tool that the chat waits for: submit_tool_results answers it.
@@ -229,7 +245,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 
 // Within is the message with at most so many bytes of text; Cut says how many are missing. Parts of full detail are shortened from the longest on.
 func (m Message) Within(most int) Message {
-	if text, whole := Cut(m.Text, most); !whole {
+	if text, whole := Fit(m.Text, most); !whole {
 		m.Cut += len(m.Text) - len(text)
 		m.Text = text
 	}
@@ -251,7 +267,7 @@ func (m Message) Within(most int) Message {
 }
 
 func shorten(text *string, most int) int {
-	cut, whole := Cut(*text, most)
+	cut, whole := Fit(*text, most)
 	if whole {
 		return 0
 	}

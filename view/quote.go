@@ -1,6 +1,7 @@
 package view
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 	"unicode"
@@ -68,6 +69,19 @@ func Line(text string, most int) string {
 		line = string([]rune(line)[:most]) + "…"
 	}
 	return strings.ToValidUTF8(line, "\ufffd")
+}
+
+// Fit is Cut for a text that takes at most so many bytes both as JSON and quoted, without the frame: line breaks and control characters grow in either.
+func Fit(text string, most int) (string, bool) {
+	cut, whole := Cut(text, most)
+	for {
+		encoded, _ := json.Marshal(cut) // strings marshal
+		size := max(len(encoded), len(Quote(cut))) - len(`""`)
+		if size <= most || cut == "" {
+			return cut, whole
+		}
+		cut, whole = Cut(cut, min(len(cut)*most/size, len(cut)-1))
+	}
 }
 
 // Cut is text up to at most so many bytes, ending at a whole character, and whether that is all of it.

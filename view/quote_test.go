@@ -73,6 +73,21 @@ func TestCutEndsAtAWholeCharacter(t *testing.T) {
 	}
 }
 
+func TestFitCountsWhatATextGrowsTo(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		most  int
+		want  string
+		whole bool
+	}{
+		{"plain", 5, "plain", true}, {"plain", 4, "plai", false}, {"\n\n\n", 6, "\n\n", false}, {"\x1b\x1b", 6, "\x1b", false}, {"\x1b", 5, "", false}, {"", 0, "", true}, {"x", -1, "", false},
+	} {
+		fit, whole := view.Fit(c.text, c.most)
+		require.Equal(t, c.want, fit, c)
+		require.Equal(t, c.whole, whole, c)
+	}
+}
+
 // tame fails on characters that a terminal or a reader obeys instead of showing.
 func tame(t *testing.T, text string, allowed ...rune) {
 	t.Helper()
@@ -114,5 +129,11 @@ func FuzzFrames(f *testing.F) {
 		require.True(t, strings.HasPrefix(text, cut))
 		require.Equal(t, whole, cut == text)
 		require.LessOrEqual(t, len(cut), most)
+
+		fit, whole := view.Fit(text, most)
+		require.True(t, strings.HasPrefix(text, fit))
+		require.Equal(t, whole, fit == text)
+		require.LessOrEqual(t, len(view.Quote(fit)), most+2)
+		require.LessOrEqual(t, len(encoded(t, fit)), most+2)
 	})
 }

@@ -70,10 +70,10 @@ func (t *Transcript) Text(chat client.Chat, queue []client.QueuedMessage) string
 		b.WriteString("\n(The chat is at work: what it is saying now is not here yet; stream_chat follows it.)\n")
 	}
 	for _, q := range Queued(queue) {
-		said := Message{Text: q.Text}.Within(queuedBytes)
-		fmt.Fprintf(&b, "\n## queued [%d]\n\n%s\n", q.ID, Quote(said.Text))
-		if said.Cut > 0 {
-			fmt.Fprintf(&b, "\n(%d bytes of this message are left out)\n", said.Cut)
+		q = q.Within(queuedBytes)
+		fmt.Fprintf(&b, "\n## queued [%d]\n\n%s\n", q.ID, Quote(q.Text))
+		if q.Cut > 0 {
+			fmt.Fprintf(&b, "\n(%d bytes of this message are left out)\n", q.Cut)
 		}
 	}
 	return b.String()
