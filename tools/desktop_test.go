@@ -256,6 +256,63 @@ func TestActionsLastNoLongerThanACallMay(t *testing.T) {
 	require.Contains(t, f.Message, "the actions take longer than a call may; done before: nothing")
 }
 
+// cutting is the drawn desktop behind a connection that ends with the n-th message which begins or ends as given.
+func (d *desk) cutting(ends func(message []byte) bool, n int) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		return &cutConn{Conn: d.drawn.Dial(ctx), ends: ends, left: n}, nil
+	}
+}
+
+type cutConn struct {
+	net.Conn
+	ends func([]byte) bool
+	left int
+}
+
+func (c *cutConn) Write(message []byte) (int, error) {
+	if c.ends(message) {
+		if c.left--; c.left == 0 {
+			return len(message), c.Close()
+		}
+	}
+	return c.Conn.Write(message)
+}
+
+func TestActionsWithoutAPictureAfterThemAreNotTakenForDone(t *testing.T) {
+	b, d, chat := deskBench(t, "")
+	d.serve = d.cutting(func(m []byte) bool { return m[0] == 4 && m[len(m)-1] == 'Z' }, 1)
+	f := b.fails("control_chat_desktop", object{"chat": chat, "actions": []object{{"action": "type", "text": "Z"}}})
+	require.Equal(t, "unavailable", f.Kind)
+	require.Contains(t, f.Message, "all 1 actions were sent, but the picture after them failed: the desktop's connection ended")
+	require.Contains(t, f.Next, "look with view_chat_desktop")
+	require.Equal(t, 1, d.dials(), "nothing is done again unseen")
+}
+
+func TestAViewReplacesAConnectionThatDiesUnderIt(t *testing.T) {
+	b, d, chat := deskBench(t, "")
+	d.serve = d.cutting(func(m []byte) bool { return m[0] == 3 }, 2)
+	b.ok("view_chat_desktop", object{"chat": chat})
+	b.ok("view_chat_desktop", object{"chat": chat})
+	require.Equal(t, 2, d.dials())
+
+	d.serve = d.cutting(func(m []byte) bool { return m[0] == 3 }, 1)
+	f := b.fails("view_chat_desktop", object{"chat": chat})
+	require.Equal(t, "unavailable", f.Kind)
+	require.Contains(t, f.Message, "the desktop's connection ended")
+	require.Equal(t, 3, d.dials(), "replaced once, not for ever")
+}
+
+func TestADesktopThatNeverGreetsIsLeftWithTheCall(t *testing.T) {
+	b, d, chat := deskBench(t, "")
+	near, far := net.Pipe()
+	defer func() { _ = far.Close() }()
+	d.serve = func(context.Context) (net.Conn, error) { return near, nil }
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.Equal(t, "timeout", failure(t, b.callWith(ctx, "view_chat_desktop", object{"chat": chat})).Kind)
+	d.ended(t, 0)
+}
+
 func TestCallsToOneDesktopDoNotMix(t *testing.T) {
 	b, d, chat := deskBench(t, "")
 	var calls sync.WaitGroup

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,6 +241,33 @@ func TestGitOfASilentAgent(t *testing.T) {
 	require.Equal(t, true, got["stale"])
 	require.Contains(t, text, "did not answer a scan within 100ms")
 	require.Len(t, list(got, "repositories"), 1, "the last known state is shown")
+}
+
+func TestGitOfALostConnection(t *testing.T) {
+	r := newRepository(t)
+	r.change()
+	first, later := make(chan simulator.GitMessage, 1), make(chan simulator.GitMessage)
+	var calls atomic.Int32
+	b := newBench(t, simulator.Options{Git: func(context.Context, uuid.UUID) (<-chan simulator.GitMessage, error) {
+		if calls.Add(1) == 1 {
+			return first, nil
+		}
+		return later, nil
+	}})
+	chat := b.chat("hello", uuid.Nil)
+	at := time.Now()
+	first <- simulator.GitMessage{Type: "changes", ScannedAt: &at, Repositories: []simulator.GitRepository{r.state()}}
+	listener, err := b.session.Relay.FollowGit(t.Context(), uuid.MustParse(chat))
+	require.NoError(t, err)
+	defer listener.Close()
+	_, got := b.ok("watch_chat_git", object{"chat": chat, "format": "files"})
+	require.NotContains(t, got, "stale")
+	close(first)
+	require.Eventually(t, func() bool { return listener.Picture().Stale }, 10*time.Second, time.Millisecond)
+	text, got := b.ok("watch_chat_git", object{"chat": chat, "format": "files"})
+	require.Equal(t, true, got["stale"])
+	require.Contains(t, text, "The connection to the workspace is gone since ")
+	require.Len(t, list(got, "repositories"), 1)
 }
 
 func TestGitTellsWhatTheAgentReports(t *testing.T) {
