@@ -10,7 +10,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -40,6 +39,7 @@ func main() {
 	addPrompts(m)
 	var sessions sync.Map
 	addStatelessTools(m, &sessions)
+	addInputRequiredTools(m)
 	core := transport.New(m, transport.Options{Hooks: transport.Hooks{
 		SessionOpened: func(s *transport.Session) { sessions.Store(s, nil) },
 		SessionClosed: func(s *transport.Session) { sessions.Delete(s) },
@@ -67,7 +67,7 @@ func addTools(m *server.MCPServer) {
 	content("test_multiple_content_types", mcp.NewTextContent("Multiple content types test:"), image,
 		resource("test://mixed-content-resource", "application/json", `{"test":"data","value":123}`))
 	m.AddTool(mcp.NewTool("test_error_handling", mcp.WithDescription("test_error_handling")), func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		return nil, errors.New("This tool intentionally returns an error for testing")
+		return mcp.NewToolResultError("This tool intentionally returns an error for testing"), nil
 	})
 	m.AddTool(mcp.NewTool("test_tool_with_logging", mcp.WithDescription("test_tool_with_logging")), func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		for _, said := range []string{"Tool execution started", "Tool processing data", "Tool execution completed"} {
