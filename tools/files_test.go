@@ -141,8 +141,6 @@ func TestARefusalComesBeforeTheUpload(t *testing.T) {
 	large := filepath.Join(dir, "large.txt")
 	require.NoError(t, os.WriteFile(large, nil, 0o600))
 	require.NoError(t, os.Truncate(large, filetype.MaxSize+1))
-	fifo := filepath.Join(dir, "fifo")
-	makeFIFO(t, fifo)
 	for name, c := range map[string]struct {
 		arguments object
 		kind      string
@@ -158,7 +156,6 @@ func TestARefusalComesBeforeTheUpload(t *testing.T) {
 		"a byte too many":         {object{"path": large}, "too_large", "10485761 bytes, and a chat's file at most 10485760"},
 		"data of too many bytes":  {object{"data": strings.Repeat("AAAA", filetype.MaxSize/3+1)}, "too_large", "at most 10485760"},
 		"a folder":                {object{"path": dir}, "invalid_argument", "not a regular file"},
-		"a FIFO":                  {object{"path": fifo}, "invalid_argument", "not a regular file"},
 		"an unknown organization": {object{"text": "x", "organization": "acme"}, "invalid_argument", `no organization "acme"`},
 	} {
 		t.Run(name, func(t *testing.T) {
