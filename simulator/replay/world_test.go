@@ -121,7 +121,7 @@ func options(generation string, r Recording) simulator.Options {
 	case "title-regenerate":
 		o.StableTitles, o.Speed = true, 0.7
 	case "queue-full":
-		o.Speed, o.TokenDelay = 0.4, 100*time.Millisecond // much is to be done while the model talks
+		o.Speed, o.TokenDelay = 0.4, 60*time.Millisecond // much is to be done while the model talks
 	case "dynamic-tool", "compact":
 		o.Speed, o.TokenDelay = 0.4, 150*time.Millisecond
 	case "queue-while-running", "interrupt-message-while-running", "interrupting-status":
