@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -180,9 +181,12 @@ var _ = declare(Spec{
 	Name: "interrupt_chat", Title: "Interrupt chat", Operation: "Interrupt chat", Toolset: Chats, Effect: Writes, Idempotent: true,
 	Description: "Stops a chat's running turn and keeps the partial answer. The next queued message, if any, then runs.",
 }, func(ctx context.Context, s *Session, a chatArgs) (*Result, error) {
-	chat, err := s.Client.InterruptChat(ctx, a.Chat)
+	chat, err := s.interrupt(ctx, a.Chat)
 	note := "Interrupted."
-	if client.KindOf(err) == client.KindConflict {
+	switch {
+	case err == nil && chat.Status == client.StatusPending:
+		note = "Not interrupted: its turn has not begun yet, and this server cannot stop it before. Call this again once it runs."
+	case client.KindOf(err) == client.KindConflict:
 		// Servers since August refuse what has nothing to interrupt. For the caller the chat is as it wants it.
 		note = "Nothing was running."
 		chat, err = s.Client.GetChat(ctx, a.Chat)
@@ -193,6 +197,23 @@ var _ = declare(Spec{
 	v := view.BriefChat(*chat, s.chatURL(chat.ID))
 	return textf(v, "%s Chat %s %s is %s.", note, v.ID, view.Inline(v.Title, 80), v.Status), nil
 })
+
+// interrupt stops a running turn. A server of May answers for one that has not begun and lets it run all the same (SEMANTICS-2026-05 2.9), so it is
+// asked again for two seconds.
+func (s *Session) interrupt(ctx context.Context, id uuid.UUID) (*client.Chat, error) {
+	const attempts, pause = 10, 200 * time.Millisecond
+	for n := 1; ; n++ {
+		chat, err := s.Client.InterruptChat(ctx, id)
+		if err != nil || chat.Status != client.StatusPending || n == attempts {
+			return chat, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
 
 var _ = declare(Spec{
 	Name: "regenerate_chat_title", Title: "Regenerate chat title", Operation: "Regenerate chat title", Toolset: Chats, Effect: Writes,
