@@ -184,7 +184,7 @@ func TestNothingIsLostOrDoubledWhileSocketsBreak(t *testing.T) {
 	for _, g := range []simulator.Generation{simulator.May2026, simulator.August2026} {
 		t.Run(string(g), func(t *testing.T) {
 			turns := faultTurns(t)
-			server, err := simulator.Start(simulator.Options{Generation: g, TokenDelay: time.Millisecond, Speed: 30, RateLimit: -1})
+			server, err := simulator.Start(simulator.Options{Generation: g, TokenDelay: time.Millisecond, Speed: 12, RateLimit: -1})
 			require.NoError(t, err)
 			t.Cleanup(server.Close)
 			direct := newCaller(t, server, server.URL, quick)
@@ -193,7 +193,7 @@ func TestNothingIsLostOrDoubledWhileSocketsBreak(t *testing.T) {
 			direct.ctx = ctx
 			proxy := newFaultyProxy(t, server.URL, seed)
 			c, err := client.New(proxy.url(), server.Users()[0].Token, client.Options{
-				RetryBase: 5 * time.Millisecond, PingTimeout: 1200 * time.Millisecond, Timeout: 2 * time.Second,
+				RetryBase: 5 * time.Millisecond, PingTimeout: 1800 * time.Millisecond, Timeout: 2 * time.Second,
 				HandshakeTimeout: 2 * time.Second,
 			})
 			require.NoError(t, err)
