@@ -223,7 +223,8 @@ func (s *Session) follow(ctx context.Context, chat uuid.UUID, o relay.TurnOption
 	}
 	waiting, cancel := context.WithTimeout(ctx, s.wait(w.WaitSeconds, DefaultWait))
 	defer cancel()
-	tell := newNarrator(ctx, s.Peer)
+	tell := narrate(ctx, s.Peer, "waits for the chat")
+	defer tell.end()
 	outcome, err := s.Relay.Turn(waiting, chat, o, func(e relay.Event) {
 		s.Peer.Event(ctx, chat, e)
 		tell.event(e)
@@ -242,7 +243,7 @@ func (s *Session) interruptOn(ctx context.Context, chats ...uuid.UUID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	for _, chat := range chats {
-		if _, err := s.Client.InterruptChat(ctx, chat); err != nil && client.KindOf(err) != client.KindConflict {
+		if _, err := s.interrupt(ctx, chat); err != nil && client.KindOf(err) != client.KindConflict {
 			s.Config.logger().Warn("interrupt after a cancelled call failed", "chat", chat, "error", err)
 		}
 	}

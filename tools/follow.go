@@ -85,6 +85,8 @@ var _ = declare(Spec{
 	}
 	waiting, cancel := context.WithTimeout(ctx, s.wait(a.WaitSeconds, DefaultWait))
 	defer cancel()
+	tell := narrate(ctx, s.Peer, "watches the chats")
+	defer tell.end()
 	listener, err := s.Relay.Watch(waiting)
 	if err != nil {
 		return nil, err
@@ -105,7 +107,7 @@ var _ = declare(Spec{
 		}
 		s.Peer.Changed(ctx, event)
 		e := chatEvent{Kind: event.Kind, ID: event.Chat.ID, Status: event.Chat.Status, Title: event.Chat.Title, Parent: event.Chat.ParentChatID, Pending: view.Calls(event.ToolCalls)}
-		s.Peer.Progress(ctx, e.row())
+		tell.say(e.row())
 		seen.Events = append(seen.Events, e)
 	}
 	return seen.result(s), nil
@@ -189,8 +191,10 @@ var _ = declare(Spec{
 	}
 	waiting, cancel := context.WithTimeout(ctx, s.wait(a.WaitSeconds, DefaultWait))
 	defer cancel()
+	tell := narrate(ctx, s.Peer, fmt.Sprintf("waits for %d chats", len(a.Chats)))
+	defer tell.end()
 	result, err := s.Relay.Await(waiting, relay.AwaitRequest{Chats: a.Chats, All: a.Until == "all", Cursor: a.Cursor, Observe: func(e relay.AwaitEvent) {
-		s.Peer.Progress(ctx, fmt.Sprintf("%d of %d settled; %s is %s", e.Settled, e.Total, view.Inline(e.Chat.Title, 60), e.Chat.Status))
+		tell.say(fmt.Sprintf("%d of %d settled; %s is %s", e.Settled, e.Total, view.Inline(e.Chat.Title, 60), e.Chat.Status))
 	}})
 	if err == nil {
 		err = ctx.Err()

@@ -55,6 +55,8 @@ var _ = declare(Spec{
 }, func(ctx context.Context, s *Session, a watchGitArgs) (*Result, error) {
 	waiting, cancel := context.WithTimeout(ctx, s.wait(a.WaitSeconds, firstNews))
 	defer cancel()
+	tell := narrate(ctx, s.Peer, "waits for the workspace's agent")
+	defer tell.end()
 	answer := workingTrees{Chat: a.Chat, Repositories: []workingTree{}}
 	listener, err := s.Relay.FollowGit(waiting, a.Chat)
 	if err != nil {
@@ -223,7 +225,7 @@ func (t *workingTree) show(a pieceArgs, most int) string {
 	if t.Origin != "" {
 		b.WriteString(" of " + view.Inline(t.Origin, 200))
 	}
-	if t.Note != "" {
+	if t.Note != "" && (a.Format != "stat" || t.FileCount == 0) { // the table has it, too
 		b.WriteString("\n" + sentence(t.Note))
 	}
 	if t.FileCount == 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"sync"
 	"time"
 
 	"coder-chats-mcp/client"
@@ -12,21 +13,62 @@ import (
 	"coder-chats-mcp/view"
 )
 
-// narrator turns stream events into what a person wants to read while a call waits: "running: edit_file auth.go (12 s)".
+// narrator says what a person wants to read while a call waits: "running: edit_file auth.go (12 s)". While nothing happens it repeats the last with
+// the time that passed, so that a client sees that the call lives and does not give it up.
 type narrator struct {
-	ctx    context.Context
-	peer   Peer
-	began  time.Time
+	ctx   context.Context
+	peer  Peer
+	began time.Time
+	stop  chan struct{}
+
+	mu     sync.Mutex
 	status client.Status
 	doing  string
-	told   string
+	what   string // said last
+	told   string // with the time
 }
 
-func newNarrator(ctx context.Context, p Peer) *narrator {
-	return &narrator{ctx: ctx, peer: p, began: time.Now()}
+// sayAgain is how long a narrator is silent at most.
+const sayAgain = 5 * time.Second
+
+// narrate begins with what the call waits for. End it with end.
+func narrate(ctx context.Context, p Peer, what string) *narrator {
+	n := &narrator{ctx: ctx, peer: p, began: time.Now(), stop: make(chan struct{})}
+	n.say(what)
+	go n.repeat()
+	return n
 }
 
+func (n *narrator) end() { close(n.stop) }
+
+func (n *narrator) repeat() {
+	ticker := time.NewTicker(sayAgain)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			n.mu.Lock()
+			n.tell()
+			n.mu.Unlock()
+		case <-n.stop:
+			return
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *narrator) say(what string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.what = what
+	n.tell()
+}
+
+// event says what the event of a chat means.
 func (n *narrator) event(e relay.Event) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	switch e.Type {
 	case client.EventStatus:
 		n.status, n.doing = e.Status.Status, ""
@@ -46,16 +88,19 @@ func (n *narrator) event(e relay.Event) {
 	default:
 		return
 	}
-	if n.status != "" {
-		n.tell(string(n.status), n.doing)
+	if n.status == "" {
+		return
 	}
+	n.what = string(n.status)
+	if n.doing != "" {
+		n.what += ": " + n.doing
+	}
+	n.tell()
 }
 
-func (n *narrator) tell(status, doing string) {
-	if doing != "" {
-		status += ": " + doing
-	}
-	message := fmt.Sprintf("%s (%d s)", status, int(time.Since(n.began).Seconds()))
+// tell runs with mu held.
+func (n *narrator) tell() {
+	message := fmt.Sprintf("%s (%d s)", n.what, int(time.Since(n.began).Seconds()))
 	if message == n.told {
 		return
 	}
