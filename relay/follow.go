@@ -232,7 +232,7 @@ func (f *chatFeed) catchUp() error {
 	}
 	first := !f.isReady()
 	f.change(func(s *state) {
-		s.snapshot, s.readAhead = true, nil
+		s.snapshot, s.queueTold, s.readAhead = true, false, nil
 		if !s.ordered {
 			s.voidPreview(nil) // May repeats the parts, and numbers none
 		}
@@ -255,9 +255,6 @@ func (f *chatFeed) frame(frame []client.StreamEvent) error {
 		f.connected = true
 		s.apply(frame)
 		suspect = s.suspect
-		if s.snapshot {
-			s.snapshot = !slices.ContainsFunc(frame, func(e client.StreamEvent) bool { return e.Type == client.EventStatus })
-		}
 	})
 	if !suspect {
 		return nil

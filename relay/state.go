@@ -15,7 +15,7 @@ const (
 )
 
 // state is what the relay knows of one chat. It takes what the stream and REST say, in whatever order May's servers say it,
-// and gives out events in the order that Event documents. It does no I/O: see doubt for what it wants to be read.
+// and gives out events in the order that Event documents. It does no I/O: suspect and doubtful say when REST must be read.
 type state struct {
 	id   uuid.UUID
 	chat client.Chat
@@ -48,6 +48,7 @@ type state struct {
 	maybeVoid bool // a preview_reset that may only begin a repetition of what is known
 
 	queue      []client.QueuedMessage
+	queueTold  bool // on this connection
 	pending    []client.PendingCall
 	action     *Event // action_required, told with the status
 	failure    *Event // error, likewise
@@ -79,6 +80,11 @@ func (s *state) apply(frame []client.StreamEvent) {
 	for i := range frame {
 		s.applyEvent(&frame[i])
 	}
+	if s.snapshot && slices.ContainsFunc(frame, func(e client.StreamEvent) bool { return e.Type == client.EventStatus }) {
+		s.snapshot = false
+		// No word of the queue can mean that it drained since it was read.
+		s.suspect = s.suspect || len(s.queue) > 0 && !s.queueTold
+	}
 	s.believe()
 }
 
@@ -106,6 +112,7 @@ func (s *state) applyEvent(e *client.StreamEvent) {
 		if userLast && !s.ordered && len(s.queue) == 0 && len(e.QueuedMessages) == 0 {
 			s.suspect = true
 		}
+		s.queueTold = true
 		s.applyQueue(e.QueuedMessages, e)
 	case client.EventRetry:
 		if e.Retry != nil {

@@ -114,6 +114,14 @@ func TestStateOnServersOfAugust(t *testing.T) {
 	require.Equal(t, `assistant(4) WAITING settled[settled "text 4" unanswered=false]`, talk(s, "a4 RESET", "waiting"))
 }
 
+func TestStateAsksForTheQueueThatASnapshotDoesNotTell(t *testing.T) {
+	for _, frame := range []string{"u1 running RESET", "u1 queue running RESET"} {
+		s := &state{id: uuid.New(), snapshot: true, queue: []client.QueuedMessage{{ID: 1}}}
+		talk(s, frame)
+		require.Equal(t, !strings.Contains(frame, "queue"), s.suspect, frame)
+	}
+}
+
 // A REST read in the middle of a repetition is the newer truth.
 func TestStateReadInTheMiddleOfARepetition(t *testing.T) {
 	s := &state{id: uuid.New(), snapshot: true}
