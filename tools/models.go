@@ -34,6 +34,8 @@ func (s *Session) model(ctx context.Context, name string) (uuid.UUID, error) {
 	if err != nil {
 		return uuid.Nil, err
 	}
+	// Servers since August do not name the provider of a configuration.
+	provider, qualified, _ := strings.Cut(name, ":")
 	var found []client.ModelConfig
 	var names []string
 	for _, m := range configs {
@@ -44,7 +46,7 @@ func (s *Session) model(ctx context.Context, name string) (uuid.UUID, error) {
 		if strings.EqualFold(name, m.DisplayName) {
 			return m.ID, nil
 		}
-		if strings.EqualFold(name, m.Model) || strings.EqualFold(name, m.Provider+":"+m.Model) {
+		if strings.EqualFold(name, m.Model) || strings.EqualFold(qualified, m.Model) && (m.Provider == "" || strings.EqualFold(provider, m.Provider)) {
 			found = append(found, m)
 		}
 	}
