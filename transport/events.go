@@ -120,5 +120,8 @@ func (m *MemoryEvents) Drop(_ context.Context, session string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.sessions, session)
+	if len(m.sessions) == 0 {
+		m.sessions = map[string]*sessionEvents{} // a map keeps the memory of its best days
+	}
 	return nil
 }

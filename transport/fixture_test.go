@@ -36,6 +36,9 @@ func newServer() *server.MCPServer {
 	tool("echo", func(_ context.Context, q mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		return text(q.GetString("text", "")), nil
 	})
+	tool("length", func(_ context.Context, q mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		return text(fmt.Sprint(len(q.GetString("text", "")))), nil
+	})
 	// burst sends n notifications in a row, as an event stream does.
 	tool("burst", func(ctx context.Context, q mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		s := transport.SessionFromContext(ctx)

@@ -56,6 +56,8 @@ func (e *HTTPError) Error() string { return e.Message }
 type HTTPHandler struct {
 	core *Core
 	o    HTTPOptions
+	crew *crew
+	quit chan struct{} // closed by Shutdown
 
 	mu       sync.Mutex
 	closing  bool
@@ -82,7 +84,8 @@ func (c *Core) HTTPHandler(o HTTPOptions) *HTTPHandler {
 	if o.Events == nil {
 		o.Events = NewMemoryEvents(0)
 	}
-	return &HTTPHandler{core: c, o: o, sessions: map[string]*httpSession{}, modern: map[*Session]struct{}{}, callers: map[string]int{}}
+	quit := make(chan struct{})
+	return &HTTPHandler{core: c, o: o, crew: newCrew(quit), quit: quit, sessions: map[string]*httpSession{}, modern: map[*Session]struct{}{}, callers: map[string]int{}}
 }
 
 // exchange is one HTTP request on its way through the handler.

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mark3labs/mcp-go/server"
+
 	"coder-chats-mcp/transport"
 )
 
@@ -86,4 +88,72 @@ func openRaw(b *testing.B, address, kind string) net.Conn {
 		b.Fatal(status, err)
 	}
 	return conn
+}
+
+// BenchmarkAbandonedSessions reports how much memory 10,000 sessions leave behind once they have expired.
+func BenchmarkAbandonedSessions(b *testing.B) {
+	core := transport.New(newServer(), transport.Options{Logger: quiet})
+	handler := core.HTTPHandler(transport.HTTPOptions{IdleTimeout: 3 * time.Second})
+	open := func(n int) {
+		for range n {
+			r := httptest.NewRequest(http.MethodPost, "http://localhost/", strings.NewReader(fmt.Sprintf(initialize, `{}`)))
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			if handler.ServeHTTP(w, r); w.Code != http.StatusOK {
+				b.Fatal(w.Body)
+			}
+		}
+	}
+	open(100)
+	before := usage()
+	open(9900)
+	full := usage()
+	for handler.Sessions() > 0 {
+		time.Sleep(50 * time.Millisecond)
+	}
+	after := usage()
+	b.ReportMetric(float64(full.bytes-before.bytes)/9900/1024, "KiB/session")
+	b.ReportMetric(100*(float64(after.bytes)/float64(before.bytes)-1), "%left")
+	b.ReportMetric(0, "ns/op")
+	_ = handler.Shutdown(b.Context())
+}
+
+// BenchmarkHTTPCalls compares calls over HTTP with mcp-go's own server, at 1, 16 and 64 callers.
+func BenchmarkHTTPCalls(b *testing.B) {
+	handlers := map[string]http.Handler{
+		"own":    transport.New(newServer(), transport.Options{Logger: quiet}).HTTPHandler(transport.HTTPOptions{}),
+		"mcp-go": server.NewStreamableHTTPServer(newServer(), server.WithEndpointPath("/")),
+	}
+	for _, callers := range []int{1, 16, 64} {
+		for _, name := range []string{"own", "mcp-go"} {
+			b.Run(fmt.Sprintf("%s/callers=%d", name, callers), func(b *testing.B) {
+				web := httptest.NewServer(handlers[name])
+				defer web.Close()
+				client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
+				defer client.CloseIdleConnections()
+				post := func(session, body string) *http.Response {
+					r, _ := http.NewRequest(http.MethodPost, web.URL, strings.NewReader(body))
+					r.Header.Set("Content-Type", "application/json")
+					r.Header.Set("Accept", "application/json, text/event-stream")
+					r.Header.Set("Mcp-Session-Id", session)
+					answer, err := client.Do(r)
+					if err != nil {
+						b.Error(err)
+						return &http.Response{Header: http.Header{}}
+					}
+					_, _ = io.Copy(io.Discard, answer.Body)
+					answer.Body.Close()
+					return answer
+				}
+				b.SetParallelism(callers) // times GOMAXPROCS
+				b.ResetTimer()
+				b.RunParallel(func(pb *testing.PB) {
+					session := post("", fmt.Sprintf(initialize, `{}`)).Header.Get("Mcp-Session-Id")
+					for i := 0; pb.Next(); i++ {
+						post(session, call(i, "echo", `"text":"x"`))
+					}
+				})
+			})
+		}
+	}
 }

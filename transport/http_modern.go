@@ -38,13 +38,13 @@ func (h *HTTPHandler) postModern(x *exchange, m *message) error {
 	h.track(s)
 	c := st.attach()
 	h.posts.Add(1)
-	go func() {
+	h.crew.run(func() {
 		defer h.posts.Done()
 		defer h.untrack(s)
 		s.open()
 		r.finish(h.core.serve(r, m))
 		s.close(ErrSessionOver)
-	}()
+	})
 	if !h.pour(x, st, c, 0) {
 		s.cancelRequest(m.ID)
 	}

@@ -113,7 +113,7 @@ func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
 	h.posts.Add(1)
 	stop := context.AfterFunc(s.ctx, func() { r.cancel(context.Cause(s.ctx)) })
 	turn := s.turn(m.Method)
-	go func() {
+	h.crew.run(func() {
 		defer h.posts.Done()
 		defer s.exit()
 		defer turn.end()
@@ -124,7 +124,7 @@ func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
 		if turn.mine != nil {
 			s.save()
 		}
-	}()
+	})
 	h.pour(x, st, c, http.StatusOK)
 	return nil
 }

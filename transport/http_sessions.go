@@ -106,6 +106,9 @@ func (h *HTTPHandler) remove(s *httpSession) bool {
 		return false
 	}
 	delete(h.sessions, s.id)
+	if len(h.sessions) == 0 {
+		h.sessions = map[string]*httpSession{} // a map keeps the memory of its best days
+	}
 	return true
 }
 

@@ -66,7 +66,10 @@ func (h *HTTPHandler) Shutdown(ctx context.Context) error {
 func (h *HTTPHandler) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.closing = true
+	if !h.closing {
+		h.closing = true
+		close(h.quit)
+	}
 	if h.sweeper != nil {
 		h.sweeper.Stop()
 	}
