@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -70,6 +71,11 @@ func (h *HTTPHandler) postListen(x *exchange, m *message) error {
 	}
 	h.track(s)
 	defer h.untrack(s)
+	stop := context.AfterFunc(x.r.Context(), func() {
+		s.cancelRequest(m.ID)
+		s.cancel(errCancelled) // for a hook that takes its time
+	})
+	defer stop()
 	s.open()
 	st := &stream{box: s.out}
 	c := st.attach()

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"io"
 	"mime"
@@ -86,8 +85,9 @@ func (h *HTTPHandler) post(x *exchange) error {
 	case m.ID == nil:
 		s.hear(x.ctx, m)
 	case inline(m.Method):
-		writeJSON(x.w, http.StatusOK, s.handle(x.ctx, m))
+		reply := s.handle(x.ctx, m)
 		s.save()
+		writeJSON(x.w, http.StatusOK, reply)
 		return nil
 	default:
 		return h.call(x, s, m)
@@ -111,19 +111,18 @@ func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
 	c := st.attach()
 	s.enter()
 	h.posts.Add(1)
-	stop := context.AfterFunc(s.ctx, func() { r.cancel(context.Cause(s.ctx)) })
 	turn := s.turn(m.Method)
 	h.crew.run(func() {
 		defer h.posts.Done()
 		defer s.exit()
 		defer turn.end()
 		turn.await()
-		r.finish(h.core.serve(r, m))
-		stop()
-		st.finished()
+		reply := h.core.serve(r, m)
 		if turn.mine != nil {
-			s.save()
+			s.save() // before the client can turn to another replica
 		}
+		r.finish(reply)
+		st.finished()
 	})
 	h.pour(x, st, c, http.StatusOK)
 	return nil

@@ -19,8 +19,11 @@ type httpSession struct {
 	own     *stream   // what GET receives
 	adopted sync.Once // restores what another replica saved
 
+	saving sync.Mutex // keeps the record's versions in order; taken before mu and after a stream's
+
 	mu      sync.Mutex
 	streams map[string]*stream // of requests that may still be resumed before they end
+	calls   map[string]CallRecord
 	numbers int64
 	uses    int // running exchanges and requests
 	used    time.Time
@@ -54,7 +57,10 @@ func (h *HTTPHandler) initialize(x *exchange, m *message) error {
 	s.open()
 	s.adopted.Do(func() {})
 	h.add(s)
-	s.save()
+	if s.save() != nil {
+		h.drop(s)
+		return errStoreFails
+	}
 	x.w.Header().Set(mcp.HeaderSessionID, s.id)
 	writeJSON(x.w, http.StatusOK, reply)
 	return nil
@@ -117,15 +123,21 @@ func (h *HTTPHandler) sweepInterval() time.Duration { return max(h.o.IdleTimeout
 // sweep ends the sessions that have been idle for too long. It runs only while there are sessions.
 func (h *HTTPHandler) sweep() {
 	h.mu.Lock()
-	var idle []*httpSession
+	var idle, used []*httpSession
 	for _, s := range h.sessions {
-		if s.idleFor() >= h.o.IdleTimeout {
+		switch unused := s.idleFor(); {
+		case unused >= h.o.IdleTimeout:
 			idle = append(idle, s)
+		case unused == 0:
+			used = append(used, s)
 		}
 	}
 	h.mu.Unlock()
 	for _, s := range idle {
 		h.drop(s)
+	}
+	for _, s := range used {
+		_ = s.save() // a stream keeps its session alive in the store, too
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -178,6 +190,8 @@ func (h *HTTPHandler) Sessions() int {
 var (
 	errSessionMissing = &HTTPError{Status: http.StatusBadRequest, Message: "the header " + mcp.HeaderSessionID + " is missing: initialize first"}
 	errSessionUnknown = &HTTPError{Status: http.StatusNotFound, Message: "no such MCP session, or it has expired: initialize again"}
+	errStoreFails     = &HTTPError{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}},
+		Message: "the store of MCP sessions can't be reached at the moment; protocol 2026-07-28 needs none"}
 )
 
 // lookup finds the session of x and marks it as used; the caller exits it. To another identity it doesn't exist.
@@ -214,7 +228,7 @@ func (h *HTTPHandler) lookupShared(x *exchange, id string, s *httpSession) (*htt
 		return nil, errSessionUnknown
 	case err != nil:
 		h.core.log.Error("the session store fails", "error", err)
-		return nil, &HTTPError{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}, Message: "sessions can't be looked up at the moment"}
+		return nil, errStoreFails
 	case record.Identity != x.identity:
 		return nil, errSessionUnknown
 	case s == nil:
@@ -223,7 +237,7 @@ func (h *HTTPHandler) lookupShared(x *exchange, id string, s *httpSession) (*htt
 		}
 	}
 	s.enter()
-	s.save()
+	_ = s.save()
 	return s, nil
 }
 
@@ -237,18 +251,29 @@ func (h *HTTPHandler) adopt(x *exchange, record SessionRecord) (*httpSession, er
 		h.leave(x.identity)
 		s = first
 	}
-	s.adopted.Do(func() { s.restore(record) })
+	s.adopted.Do(func() { s.takeOver(x.ctx, record) })
 	return s, nil
 }
 
-// save tells the store what the session has become.
-func (s *httpSession) save() {
-	if s.handler.o.Sessions == nil || s.ctx.Err() != nil {
-		return
+// save tells the store what the session has become. It may run with a stream locked.
+func (s *httpSession) save() error {
+	h := s.handler
+	if h.o.Sessions == nil {
+		return nil
 	}
-	if err := s.handler.o.Sessions.Save(s.ctx, s.record(), s.handler.o.IdleTimeout); err != nil {
-		s.handler.core.log.Error("a session could not be saved", "error", err)
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	if s.ctx.Err() != nil {
+		return nil
 	}
+	err := h.o.Sessions.Save(s.ctx, s.sharedRecord(), h.o.IdleTimeout)
+	switch {
+	case errors.Is(err, ErrNoSession):
+		go h.drop(s) // which waits for the streams
+	case err != nil && s.ctx.Err() == nil:
+		h.core.log.Error("a session could not be saved", "error", err)
+	}
+	return err
 }
 
 func (s *httpSession) enter() {

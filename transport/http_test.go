@@ -406,6 +406,8 @@ func TestReplicasShareASessionThroughTheStores(t *testing.T) {
 	level, _ := adopted.LogLevel()
 	require.Equal(t, mcp.LoggingLevelWarning, level)
 	require.NotNil(t, adopted.Capabilities().Roots)
+	require.True(t, adopted.Resumed())
+	require.Equal(t, "test://a", e.next().Params.URI, "nobody watched in between")
 	adopted.ResourceUpdated("test://a")
 	require.Equal(t, "test://a", e.next().Params.URI)
 

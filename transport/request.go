@@ -24,6 +24,7 @@ type request struct {
 	out      *outbox
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
+	unbind   func() bool // from the end of the session
 	silenced atomic.Bool // its client cancelled it
 	answered bool        // guarded by out.mu
 	failure  error       // the Go error behind the response; belongs to the goroutine that handles the request
@@ -45,8 +46,8 @@ func requestFrom(ctx context.Context) *request {
 	return r
 }
 
-// begin registers m, so that a cancellation that follows finds it. Its context descends from ctx and from the
-// session's.
+// begin registers m, so that a cancellation that follows finds it. Its context descends from ctx and ends with the
+// session, too.
 func (s *Session) begin(ctx context.Context, m *message, out *outbox) (*request, *Error) {
 	r := &request{
 		session: s, id: m.ID, key: idKey(m.ID), method: m.Method, uri: m.meta.URI,
@@ -78,6 +79,7 @@ func (s *Session) begin(ctx context.Context, m *message, out *outbox) (*request,
 	s.inflight[r.key] = r
 	s.running++
 	r.ctx, r.cancel = context.WithCancelCause(s.core.mcp.WithContext(context.WithValue(ctx, requestKey{}, r), s))
+	r.unbind = context.AfterFunc(s.ctx, func() { r.cancel(context.Cause(s.ctx)) })
 	return r, nil
 }
 
@@ -87,6 +89,11 @@ func (r *request) finish(reply []byte) {
 	r.forget()
 	r.out.respond(r.session.ctx, r, reply)
 	r.session.leave()
+	r.release()
+}
+
+func (r *request) release() {
+	r.unbind()
 	r.cancel(nil)
 }
 

@@ -25,6 +25,7 @@ type Session struct {
 
 	mu        sync.Mutex
 	legacy    bool // initialize was answered
+	resumed   bool // another replica had it before
 	client    mcp.Implementation
 	caps      mcp.ClientCapabilities
 	version   string
@@ -85,6 +86,9 @@ func (s *Session) Capabilities() mcp.ClientCapabilities {
 	defer s.mu.Unlock()
 	return s.caps
 }
+
+// Resumed says that another replica had the session before: what happened between its end and now was not told.
+func (s *Session) Resumed() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.resumed }
 
 // ProtocolVersion is the negotiated version, or that of the latest request for a client of 2026-07-28.
 func (s *Session) ProtocolVersion() string { s.mu.Lock(); defer s.mu.Unlock(); return s.version }

@@ -22,12 +22,14 @@ type SessionRecord struct {
 	Capabilities    mcp.ClientCapabilities `json:"capabilities"`
 	LogLevel        mcp.LoggingLevel       `json:"log_level,omitempty"`
 	Subscriptions   []string               `json:"subscriptions,omitempty"`
+	Calls           []CallRecord           `json:"calls,omitempty"`
 }
 
 // SessionStore shares HTTP sessions between replicas. It is read with every request of a session, so that one that
 // was ended on any replica is gone on all.
 type SessionStore interface {
-	// Save keeps the record until ttl has passed without another Save.
+	// Save keeps the record until ttl has passed without another Save. ErrNoSession says that the session was ended, or
+	// belongs to another replica now: then it is over here.
 	Save(ctx context.Context, record SessionRecord, ttl time.Duration) error
 	// Load returns the record or ErrNoSession.
 	Load(ctx context.Context, id string) (SessionRecord, error)
@@ -94,7 +96,7 @@ func (s *Session) record() SessionRecord {
 func (s *Session) restore(r SessionRecord) {
 	s.mu.Lock()
 	s.identity, s.version, s.client, s.caps, s.level = r.Identity, r.ProtocolVersion, r.Client, r.Capabilities, r.LogLevel
-	s.legacy = true
+	s.legacy, s.resumed = true, true
 	s.mu.Unlock()
 	s.open()
 	for _, uri := range r.Subscriptions {

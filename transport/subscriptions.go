@@ -221,7 +221,7 @@ func (l *listen) finish() {
 		ID      json.RawMessage `json:"id"`
 		Result  any             `json:"result"`
 	}{mcp.JSONRPC_VERSION, r.id, map[string]any{"resultType": mcp.ResultTypeComplete, "_meta": meta}}))
-	r.cancel(nil)
+	r.release()
 	s.subs.order.Lock()
 	defer s.subs.order.Unlock()
 	if !s.subs.over {

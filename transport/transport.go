@@ -13,6 +13,7 @@ package transport
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,9 @@ type Options struct {
 	// ListResources, if set, answers resources/list instead of mcp-go, whose list is the same for every caller and
 	// pages by name. cursor is "" for the first page, next is "" after the last.
 	ListResources func(ctx context.Context, cursor string) (page []mcp.Resource, next string, err error)
+	// Repeatable says that calling the tool with these arguments once more does no harm. Without being asked, that holds of
+	// tools that are annotated as read-only or idempotent. HTTP sessions shared by replicas need it.
+	Repeatable func(tool string, arguments json.RawMessage) bool
 	// Hooks tell the owner of the sessions what becomes of them.
 	Hooks Hooks
 }
