@@ -86,7 +86,7 @@ func (h *HTTPHandler) post(x *exchange) error {
 		s.hear(x.ctx, m)
 	case inline(m.Method):
 		reply := s.handle(x.ctx, m)
-		s.save()
+		_ = s.save()
 		writeJSON(x.w, http.StatusOK, reply)
 		return nil
 	default:
@@ -108,9 +108,18 @@ func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
 		s.forget(st)
 		return h.refuseRequest(x, m, refused)
 	}
+	st.call = s.recordOf(m, st.name)
 	c := st.attach()
-	s.enter()
 	h.posts.Add(1)
+	s.run(r, m, st)
+	h.pour(x, st, c, http.StatusOK)
+	return nil
+}
+
+// run serves r in a goroutine of its own, which is one of h.posts already.
+func (s *httpSession) run(r *request, m *message, st *stream) {
+	h := s.handler
+	s.enter()
 	turn := s.turn(m.Method)
 	h.crew.run(func() {
 		defer h.posts.Done()
@@ -119,13 +128,11 @@ func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
 		turn.await()
 		reply := h.core.serve(r, m)
 		if turn.mine != nil {
-			s.save() // before the client can turn to another replica
+			_ = s.save() // before the client can turn to another replica
 		}
 		r.finish(reply)
 		st.finished()
 	})
-	h.pour(x, st, c, http.StatusOK)
-	return nil
 }
 
 func (h *HTTPHandler) refuseRequest(x *exchange, m *message, refused *Error) error {

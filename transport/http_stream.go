@@ -21,6 +21,7 @@ type stream struct {
 	session *httpSession // nil for a request of protocol 2026-07-28, whose stream can't be resumed
 	name    string
 	box     *outbox
+	call    *CallRecord // for another replica; nil for the session's own stream
 
 	mu     sync.Mutex
 	holder *connection
@@ -63,8 +64,9 @@ func (s *httpSession) settle() {
 
 func (s *httpSession) forget(st *stream) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.streams, st.name)
+	s.mu.Unlock()
+	s.settleCall(st)
 }
 
 // attach makes a new connection the one, and the former one end.
@@ -159,6 +161,7 @@ func (st *stream) log(events []Event) error {
 		st.session.core.log.Error("events could not be logged: the stream can't be resumed from here", "error", err)
 		return nil
 	}
+	st.session.noteCall(st, ids[0], events[len(events)-1].Last)
 	for n := range events {
 		events[n].ID = st.name + "_" + ids[n]
 	}
@@ -291,6 +294,9 @@ func (s *sse) open() error {
 	return s.prime()
 }
 
+// reconnectAfter is when a client that lost a stream should come back for the rest, in milliseconds.
+const reconnectAfter = "1000"
+
 func (s *sse) prime() error {
 	events := []Event{{Data: []byte{}}}
 	s.st.mu.Lock()
@@ -299,7 +305,7 @@ func (s *sse) prime() error {
 	if err != nil || events[0].ID == "" {
 		return err
 	}
-	return s.send([]byte("id: " + events[0].ID + "\ndata: \n\n"))
+	return s.send([]byte("retry: " + reconnectAfter + "\nid: " + events[0].ID + "\ndata: \n\n"))
 }
 
 func (s *sse) write(events []Event) error {
