@@ -30,6 +30,7 @@ type peer struct {
 	last    int
 	waiting map[string]chan message
 	notes   []message
+	heard   []message     // notifications and answers, in the order in which they came
 	arrived chan struct{} // closed and renewed with every notification
 	ended   chan struct{}
 }
@@ -95,6 +96,7 @@ func (p *peer) read(out io.Reader) {
 			continue
 		}
 		p.mu.Lock()
+		p.heard = append(p.heard, m)
 		if m.Method != "" && m.ID == nil {
 			p.notes = append(p.notes, m)
 			close(p.arrived)

@@ -245,6 +245,9 @@ func (a awaited) text() string {
 	if a.TimedOut {
 		b.WriteString("The wait is over (timed_out). ")
 	}
+	if len(a.Settled)+len(a.Missing)+len(a.Running) == 0 {
+		b.WriteString("Nothing new: all of them were at rest before, and told with that cursor.")
+	}
 	if a.Cursor != "" && len(a.Running) > 0 {
 		b.WriteString("Go on with cursor " + a.Cursor)
 	}

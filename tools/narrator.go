@@ -92,6 +92,9 @@ func (n *narrator) event(e relay.Event) {
 		return
 	}
 	n.what = string(n.status)
+	if n.status.Idle() && n.status != client.StatusError {
+		n.what = "done" // to a person the API's word, waiting, says the opposite
+	}
 	if n.doing != "" {
 		n.what += ": " + n.doing
 	}
