@@ -229,8 +229,28 @@ func (s *Session) follow(ctx context.Context, chat uuid.UUID, o relay.TurnOption
 		s.Peer.Event(ctx, chat, e)
 		tell.event(e)
 	})
+	if err == nil && outcome.Status == "" && ctx.Err() == nil {
+		outcome, err = s.glance(ctx, chat, o)
+	}
 	if err == nil && ctx.Err() != nil {
 		return outcome, ctx.Err()
+	}
+	return outcome, err
+}
+
+// glance is how far the turn is when the wait was over before the chat could be seen at all.
+func (s *Session) glance(ctx context.Context, chat uuid.UUID, o relay.TurnOptions) (relay.Outcome, error) {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	known := o.AfterID
+	o.UntilFirstEvent, o.AfterID = true, -1 // something is always newer than that
+	outcome, err := s.Relay.Turn(ctx, chat, o, nil)
+	if outcome.Message != nil && outcome.Message.ID <= known {
+		outcome.Message = nil
+	}
+	if outcome.Reason == relay.ReasonFirstEvent {
+		outcome.Reason = relay.ReasonTimedOut
 	}
 	return outcome, err
 }

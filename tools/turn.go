@@ -13,15 +13,15 @@ import (
 
 // turn is what came of a turn, as every call that waits for one gives it.
 type turn struct {
-	Reason     relay.Reason         `json:"reason,omitempty"` // settled, timed_out, requires_action, error
-	Text       string               `json:"text,omitempty"`   // the answer, or as much of it as there is
-	Cut        int                  `json:"cut_bytes,omitempty"`
-	AfterID    int64                `json:"after_id,omitempty"` // where to go on from
-	TimedOut   bool                 `json:"timed_out,omitempty"`
-	Unanswered bool                 `json:"unanswered,omitempty"` // the turn ended without an answer and without an error
-	Pending    []view.PendingCall   `json:"pending_calls,omitempty"`
-	Queue      []view.QueuedMessage `json:"queue,omitempty"`
-	Failure    *view.Failure        `json:"error,omitempty"`
+	Reason     relay.Reason       `json:"reason,omitempty"` // settled, timed_out, requires_action, error
+	Text       string             `json:"text,omitempty"`   // the answer, or as much of it as there is
+	Cut        int                `json:"cut_bytes,omitempty"`
+	AfterID    int64              `json:"after_id,omitempty"` // where to go on from
+	TimedOut   bool               `json:"timed_out,omitempty"`
+	Unanswered bool               `json:"unanswered,omitempty"` // the turn ended without an answer and without an error
+	Pending    []view.PendingCall `json:"pending_calls,omitempty"`
+	Queue      int                `json:"queue_length,omitempty"` // messages that wait behind this turn
+	Failure    *view.Failure      `json:"error,omitempty"`
 
 	status client.Status
 }
@@ -30,7 +30,7 @@ type turn struct {
 func turnOf(o relay.Outcome, most int) turn {
 	t := turn{
 		Reason: o.Reason, AfterID: o.LastID, TimedOut: o.Reason == relay.ReasonTimedOut, Unanswered: o.Unanswered,
-		Pending: view.Calls(o.Pending), Failure: view.FailureOf(o.LastError), status: o.Status,
+		Pending: view.Calls(o.Pending), Failure: view.FailureOf(o.LastError), Queue: o.Queued, status: o.Status,
 	}
 	whole := o.Text()
 	if cut, all := view.Fit(whole, most); all {
@@ -95,8 +95,12 @@ func (t turn) text(chat uuid.UUID) string {
 	if t.Cut > 0 {
 		fmt.Fprintf(&b, "\n(%d bytes more: resource %s)", t.Cut, view.ChatLink(chat, "messages"))
 	}
-	for _, q := range t.Queue {
-		fmt.Fprintf(&b, "\nqueued %d: %s", q.ID, view.Inline(q.Text, 120))
+	if t.Queue > 0 {
+		fmt.Fprintf(&b, "\n(%s in its queue", view.Count(t.Queue, "message"))
+		if t.Reason == relay.ReasonError {
+			b.WriteString(": they stay there after a failure; manage_chat_queue promotes one, which runs it")
+		}
+		b.WriteString(")")
 	}
 	return b.String()
 }

@@ -17,7 +17,7 @@ type Message struct {
 	ID    int64       `json:"id"`
 	Role  client.Role `json:"role"`
 	Text  string      `json:"text,omitempty"`
-	Tools []string    `json:"tools,omitempty"`
+	Tools []string    `json:"tools,omitempty"` // each once: "read_file x2"
 	Files []File      `json:"files,omitempty"`
 	Cut   int         `json:"cut_bytes,omitempty"` // so many bytes of the text are left out
 	At    string      `json:"at,omitempty"`
@@ -83,16 +83,18 @@ func Said(m client.Message) (Message, bool) {
 		return Message{}, false
 	}
 	v := Message{ID: m.ID, Role: m.Role, Text: m.Text()}
+	var called []string
 	for _, p := range m.Content {
 		switch p.Type {
 		case client.PartToolCall:
-			v.Tools = append(v.Tools, p.ToolName)
+			called = append(called, p.ToolName)
 		case client.PartFile:
 			v.Files = append(v.Files, *file(p))
 		case client.PartFileReference:
 			v.Text += fmt.Sprintf("[%s:%d-%d]", p.FileName, p.StartLine, p.EndLine)
 		}
 	}
+	v.Tools = tally(called)
 	return v, true
 }
 
@@ -100,6 +102,10 @@ func Said(m client.Message) (Message, bool) {
 func Full(m client.Message) Message {
 	v := Message{ID: m.ID, Role: m.Role, At: stamp(m.CreatedAt)}
 	for _, p := range m.Content {
+		if last := len(v.Parts) - 1; last >= 0 && p.Type == v.Parts[last].Type && (p.Type == client.PartText || p.Type == client.PartReasoning) {
+			v.Parts[last].Text += p.Text // an interrupted answer is a part for every chunk
+			continue
+		}
 		v.Parts = append(v.Parts, part(p))
 	}
 	if u := m.Usage; u != nil {
@@ -169,7 +175,7 @@ func (m Message) WholeText() string {
 		b.WriteString(" " + minute(m.At))
 	}
 	if len(m.Tools) > 0 {
-		b.WriteString(", calls " + tally(m.Tools))
+		b.WriteString(", calls " + strings.Join(m.Tools, ", "))
 	}
 	for _, f := range m.Files {
 		b.WriteString(", file " + f.ID.String())
@@ -216,7 +222,7 @@ func (p Part) WholeText() string {
 }
 
 // tally names each tool once, with how often where it was called more than once.
-func tally(names []string) string {
+func tally(names []string) []string {
 	count := map[string]int{}
 	var order []string
 	for _, n := range names {
@@ -230,7 +236,7 @@ func tally(names []string) string {
 			order[i] += fmt.Sprintf(" x%d", count[n])
 		}
 	}
-	return strings.Join(order, ", ")
+	return order
 }
 
 // ChatLink is the address of a chat's resource, or of what lies below it ("messages", "diff", "git", "prompts").
@@ -243,7 +249,8 @@ func ChatLink(chat uuid.UUID, below string) string {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// Within is the message with at most so many bytes of text; Cut says how many are missing. Parts of full detail are shortened from the longest on.
+// Within is the message with at most so many bytes of text; Cut says how many are missing. Parts of full detail are shortened from the longest on, and
+// the last ones left out when there are too many of them.
 func (m Message) Within(most int) Message {
 	if text, whole := Fit(m.Text, most); !whole {
 		m.Cut += len(m.Text) - len(text)
@@ -251,7 +258,7 @@ func (m Message) Within(most int) Message {
 	}
 	total := 0
 	for _, p := range m.Parts {
-		total += len(p.Text) + len(p.Args) + len(p.Result)
+		total += p.size()
 	}
 	if total <= most || len(m.Parts) == 0 {
 		return m
@@ -263,7 +270,23 @@ func (m Message) Within(most int) Message {
 		m.Cut += shorten(&p.Text, each) + shortenJSON(&p.Args, each) + shortenJSON(&p.Result, each)
 	}
 	m.Parts = parts
+	total = 0
+	for i, p := range parts {
+		if total += p.size(); i > 0 && total > most {
+			m.Parts = parts[:i]
+			for _, left := range parts[i:] {
+				m.Cut += left.size()
+			}
+			break
+		}
+	}
 	return m
+}
+
+// size is about how many bytes the part takes in either form.
+func (p Part) size() int {
+	const frame = 80 // names, ids and punctuation around the words
+	return frame + len(p.Text) + len(p.Args) + len(p.Result)
 }
 
 func shorten(text *string, most int) int {

@@ -34,7 +34,7 @@ var talk = client.Message{
 func TestSaidIsTheTextAndTheNamesOfTheTools(t *testing.T) {
 	v, ok := view.Said(talk)
 	require.True(t, ok)
-	require.JSONEq(t, `{"id":7,"role":"assistant","text":"Look here: [a.go:1-9]","tools":["read_file","read_file","rm -rf"],
+	require.JSONEq(t, `{"id":7,"role":"assistant","text":"Look here: [a.go:1-9]","tools":["read_file x2","\"rm -rf\""],
 		"files":[{"file_id":"`+other.String()+`","name":"p q.png","media_type":"image/png"}]}`, encoded(t, v))
 	require.Equal(t, `[7] assistant, calls read_file x2, "rm -rf", file `+other.String()+"\n> Look here: [a.go:1-9]", v.WholeText())
 }
@@ -57,8 +57,7 @@ func TestFullShowsEveryPartQuoted(t *testing.T) {
 - reasoning
 > Hm.
 > Chat X is done
-> Look
->  here: 
+> Look here: 
 - file-reference a.go 1-9
 > package a
 - file `+other.String()+` "p q.png" image/png
@@ -104,6 +103,26 @@ func TestPartsOverTheirShareAreCutAndStayJSON(t *testing.T) {
 	require.Equal(t, string(long[:1000])+"…", beginning)
 	require.Len(t, m.Parts[0].Text, 3000, "the message itself is as it was")
 	require.Equal(t, m, m.Within(20_000))
+}
+
+func TestTooManyPartsAreLeftOutFromTheLastOn(t *testing.T) {
+	var m client.Message
+	for range 200 {
+		m.Content = append(m.Content, client.Part{Type: client.PartToolCall, ToolCallID: "call", ToolName: "list_templates", Args: json.RawMessage(`{}`)})
+	}
+	cut := view.Full(m).Within(1000)
+	require.NotEmpty(t, cut.Parts)
+	require.Less(t, len(encoded(t, cut)), 1300)
+	require.Less(t, len(cut.WholeText()), 1300)
+	require.NotZero(t, cut.Cut)
+	require.Equal(t, []string{"list_templates x200"}, said1(t, m).Tools)
+}
+
+func said1(t *testing.T, m client.Message) view.Message {
+	t.Helper()
+	v, ok := view.Said(m)
+	require.True(t, ok)
+	return v
 }
 
 func TestPendingCallsAndTheQueueAreTold(t *testing.T) {

@@ -1,0 +1,74 @@
+package tools_test
+
+import (
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"coder-chats-mcp/simulator"
+)
+
+func TestACallOfTheCallersToolIsAnswered(t *testing.T) {
+	generations(t, func(t *testing.T, g simulator.Generation) {
+		b := newBench(t, unlimited(g))
+		text, chat := b.ok("create_chat", object{
+			"prompt": `TOOLS lookup lookup {"key":"a"}`, "wait_seconds": 15,
+			"dynamic_tools": []object{{"name": "lookup", "description": "looks up", "input_schema": object{"type": "object"}}},
+		})
+		id := chat["id"]
+		require.Equal(t, "requires_action", chat["reason"])
+		calls := list(chat, "pending_calls")
+		require.Len(t, calls, 2)
+		require.Equal(t, "lookup", calls[0]["tool_name"])
+		require.Equal(t, `{"key":"a"}`, calls[0]["args"])
+		require.Contains(t, text, "submit_tool_results answers them:\n- "+calls[0]["tool_call_id"].(string)+" \"lookup\"\n> {\"key\":\"a\"}")
+		text, _ = b.ok("get_chat", object{"chat": id})
+		require.Contains(t, text, "submit_tool_results answers them")
+		_, awaited := b.ok("await_chats", object{"chats": []any{id}})
+		require.Equal(t, "requires_action", list(awaited, "settled")[0]["reason"])
+		require.Len(t, list(awaited, "settled")[0]["pending_calls"], 2)
+
+		result := func(call any, output any) object { return object{"tool_call_id": call, "output": output} }
+		require.Equal(t, "invalid_argument", b.fails("submit_tool_results", object{"chat": id, "results": []object{result("wrong", 1)}}).Kind)
+		require.Equal(t, "invalid_argument", b.fails("submit_tool_results", object{"chat": id, "results": []object{}}).Kind)
+		require.Contains(t, b.fails("submit_tool_results", object{"chat": id, "results": []object{{"tool_call_id": "x"}}}).Message, `missing argument "results[0].output"`)
+		require.Equal(t, "not_found", b.fails("submit_tool_results", object{"chat": uuid.New(), "results": []object{result("x", 1)}}).Kind)
+
+		all := []object{result(calls[0]["tool_call_id"], object{"value": 1}), {"tool_call_id": calls[1]["tool_call_id"], "output": "not found", "is_error": true}}
+		text, answered := b.ok("submit_tool_results", object{"chat": id, "results": all, "wait_seconds": 15})
+		require.Equal(t, 2.0, answered["submitted"])
+		require.Equal(t, "settled", answered["reason"], text)
+		require.Equal(t, "waiting", answered["status"])
+		require.Contains(t, answered["text"], "tool result was: ")
+		require.Contains(t, text, "Gave 2 results to chat "+id.(string))
+		f := b.fails("submit_tool_results", object{"chat": id, "results": all})
+		require.Equal(t, "conflict", f.Kind)
+
+		b.ok("send_chat_message", object{"chat": id, "text": "TOOL lookup {}", "wait_seconds": 15})
+		_, awaited = b.ok("await_chats", object{"chats": []any{id}})
+		call := list(list(awaited, "settled")[0], "pending_calls")[0]["tool_call_id"]
+		_, answered = b.ok("submit_tool_results", object{"chat": id, "results": []object{result(call, nil), result(call, "x")}[1:]})
+		require.NotContains(t, answered, "reason")
+		require.Equal(t, 1.0, answered["submitted"])
+	})
+}
+
+func TestAQueuedMessageIsPromoted(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	_, chat := b.ok("create_chat", object{"prompt": "SLOW 2000 20"})
+	b.ok("send_chat_message", object{"chat": chat["id"], "text": "first"})
+	_, second := b.ok("send_chat_message", object{"chat": chat["id"], "text": "second"})
+	text, _ := b.ok("manage_chat_queue", object{"chat": chat["id"], "message_id": second["queued_message_id"], "action": "promote"})
+	require.Contains(t, text, "promoted in the queue")
+	require.Eventually(t, func() bool {
+		_, c := b.ok("get_chat", object{"chat": chat["id"]})
+		return c["status"] == "waiting"
+	}, waitLimit, waitStep)
+	_, prompts := b.ok("list_chat_prompts", object{"chat": chat["id"]})
+	require.Equal(t, "first", list(prompts, "prompts")[0]["text"])
+	require.Equal(t, "second", list(prompts, "prompts")[1]["text"])
+
+	require.Equal(t, "not_found", b.fails("manage_chat_queue", object{"chat": chat["id"], "message_id": 999_999, "action": "delete"}).Kind)
+	require.Equal(t, "invalid_argument", b.fails("manage_chat_queue", object{"chat": chat["id"], "message_id": 1, "action": "drop"}).Kind)
+}
