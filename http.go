@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"coder-chats-mcp/client"
 	"coder-chats-mcp/server"
+	"coder-chats-mcp/telemetry"
 	"coder-chats-mcp/transport"
 )
 
@@ -38,7 +40,9 @@ func httpCommand(s *settings) *cobra.Command {
 		Long: `http serves MCP at /mcp, for protocols 2025-03-26 to 2025-11-25 (sessions) and 2026-07-28, to any
 number of callers. Each brings an own Coder token with every request (Authorization: Bearer, or
 Coder-Session-Token) and sees nothing of anybody else. The deployment is the operator's choice
-alone. /healthz says that the process lives, /readyz that Coder is reachable.
+alone. /healthz says that the process lives, /readyz that Coder is reachable, /metrics is for
+Prometheus. With OTEL_EXPORTER_OTLP_ENDPOINT set, traces and metrics go there. Each write leaves an
+audit line in the log: who (a hash of the token), which tool, which chat, the result.
 
 A request may narrow what it is offered, never widen it, by the headers X-MCP-Toolsets, X-MCP-Tools,
 X-MCP-Exclude-Tools and X-MCP-Readonly. The file tools take no paths over HTTP.
@@ -101,7 +105,15 @@ func serveHTTP(cmd *cobra.Command, s *settings, h *httpSettings) error {
 		AllowedHosts: h.allowedHosts(), AllowedOrigins: h.origins,
 		MaxSessions: h.maxSessions, MaxSessionsPerCaller: h.maxSessionsPerCaller, IdleTimeout: h.idle,
 	}}
-	disconnect, err := s.deployment(&gateway, h.sharedToken)
+	options.Telemetry, err = telemetry.New(cmd.Context(), telemetry.Options{
+		Service: server.Name, Version: version(), Logger: logger, Slow: s.slow,
+		Audit: slog.New(always{logger.Handler()}),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = options.Telemetry.Shutdown(context.WithoutCancel(cmd.Context())) }()
+	disconnect, err := s.deployment(&gateway, h.sharedToken, options.Telemetry)
 	if err != nil {
 		return err
 	}
@@ -118,6 +130,11 @@ func (h *httpSettings) allowedHosts() []string {
 	}
 	return hosts
 }
+
+// always logs whatever the level: an audit is no matter of taste.
+type always struct{ slog.Handler }
+
+func (always) Enabled(context.Context, slog.Level) bool { return true }
 
 // listen serves until the command's context ends, then drains.
 func listen(cmd *cobra.Command, h *httpSettings, g *server.Gateway) error {
@@ -150,7 +167,7 @@ func listen(cmd *cobra.Command, h *httpSettings, g *server.Gateway) error {
 }
 
 // deployment finds the Coder deployment that all callers work with. Callers bring tokens of their own, so none is needed here unless it is shared.
-func (s *settings) deployment(o *server.HTTPOptions, shared bool) (close func(), err error) {
+func (s *settings) deployment(o *server.HTTPOptions, shared bool, t *telemetry.Telemetry) (close func(), err error) {
 	close = func() {}
 	address, token := s.url, s.token
 	if s.simulate != "" {
@@ -169,6 +186,6 @@ func (s *settings) deployment(o *server.HTTPOptions, shared bool) (close func(),
 	if shared {
 		o.SharedToken = token
 	}
-	o.Host, err = client.NewHost(address, client.Options{UserAgent: server.Name + "/" + version()})
+	o.Host, err = client.NewHost(address, client.Options{UserAgent: server.Name + "/" + version(), Wrap: t.Transport})
 	return close, err
 }

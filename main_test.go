@@ -72,7 +72,7 @@ func TestToolsPrintsWhatASelectionOffers(t *testing.T) {
 	out, _, err := run(t, "", "tools", "--toolsets", "models")
 	require.NoError(t, err)
 	require.Contains(t, out, "list_chat_models")
-	require.NotContains(t, out, "create_chat ")
+	require.NotContains(t, out, "send_chat_message")
 	out, _, err = run(t, "", "tools", "--json", "--read-only")
 	require.NoError(t, err)
 	var listed []struct{ Name string }

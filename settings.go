@@ -29,6 +29,7 @@ type settings struct {
 	claudeChannel  bool
 	logFile        string
 	logLevel       string
+	slow           time.Duration
 }
 
 func (s *settings) addFlags(f *pflag.FlagSet) {
@@ -46,6 +47,7 @@ func (s *settings) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&s.maxChats, "max-chats", 0, "how many chats one session may create; 0 for any number")
 	f.BoolVar(&s.claudeChannel, "claude-channel", false, "wake Claude Code when a chat that the session created or awaits settles, asks or fails (stdio)")
 	f.StringVar(&s.logFile, "log-file", "", "append the log to this file instead of standard error")
+	f.DurationVar(&s.slow, "slow-call", 10*time.Second, "log calls that take longer, beside the time that they were asked to wait; 0 for none")
 	f.StringVar(&s.logLevel, "log-level", "warn", "least level that is logged: debug, info, warn or error")
 }
 
@@ -135,7 +137,7 @@ func (s *settings) connect(o *server.Options, logger *slog.Logger) (close func()
 		o.Unusable = err
 		return func() {}, nil
 	}
-	o.Client, err = client.New(c.url, c.token, client.Options{UserAgent: server.Name + "/" + version(), Logger: logger})
+	o.Client, err = client.New(c.url, c.token, client.Options{UserAgent: server.Name + "/" + version(), Logger: logger, Wrap: o.Telemetry.Transport})
 	if err != nil {
 		o.Unusable = err
 	}

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"coder-chats-mcp/server"
+	"coder-chats-mcp/telemetry"
 )
 
 func stdioCommand(s *settings) *cobra.Command {
@@ -35,6 +37,10 @@ func serveStdio(cmd *cobra.Command, s *settings) error {
 	if err != nil {
 		return err
 	}
+	if options.Telemetry, err = s.exporting(cmd.Context(), logger); err != nil {
+		return err
+	}
+	defer func() { _ = options.Telemetry.Shutdown(context.WithoutCancel(cmd.Context())) }()
 	disconnect, err := s.connect(&options, logger)
 	if err != nil {
 		return err
@@ -50,4 +56,12 @@ func serveStdio(cmd *cobra.Command, s *settings) error {
 		return nil // a signal asked for the end
 	}
 	return err
+}
+
+// exporting observes the server when OpenTelemetry's environment says where to. Nobody scrapes a child process of an editor.
+func (s *settings) exporting(ctx context.Context, logger *slog.Logger) (*telemetry.Telemetry, error) {
+	if !telemetry.Exporting() {
+		return nil, nil
+	}
+	return telemetry.New(ctx, telemetry.Options{Service: server.Name, Version: version(), Logger: logger, Slow: s.slow})
 }

@@ -23,8 +23,10 @@ import (
 type Options struct {
 	// HTTPClient gives the Transport, and the time-out when Timeout is 0. Its cookie jar and redirect policy are not used.
 	HTTPClient *http.Client
-	UserAgent  string       // "" = coder-chats-mcp
-	Logger     *slog.Logger // nil = silent
+	// Wrap, if set, goes around the Transport, for example to pass a trace on.
+	Wrap      func(http.RoundTripper) http.RoundTripper
+	UserAgent string       // "" = coder-chats-mcp
+	Logger    *slog.Logger // nil = silent
 
 	Retries      int           // how often a failed GET is tried again; 0 = 4, negative = never
 	RetryBase    time.Duration // the first wait, doubled from then on, with jitter; 0 = 250 ms
@@ -78,7 +80,7 @@ func NewHost(baseURL string, o Options) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{base: base, options: o.withDefaults()}
-	h.http = &http.Client{Transport: transport(o.HTTPClient), CheckRedirect: h.checkRedirect}
+	h.http = &http.Client{Transport: transport(o), CheckRedirect: h.checkRedirect}
 	return h, nil
 }
 
@@ -104,16 +106,20 @@ func parseBase(s string) (*url.URL, error) {
 	}, nil
 }
 
-func transport(c *http.Client) http.RoundTripper {
-	if c != nil && c.Transport != nil {
-		return c.Transport
-	}
-	if t, ok := http.DefaultTransport.(*http.Transport); ok {
+func transport(o Options) http.RoundTripper {
+	base := http.DefaultTransport
+	switch t, ok := base.(*http.Transport); {
+	case o.HTTPClient != nil && o.HTTPClient.Transport != nil:
+		base = o.HTTPClient.Transport
+	case ok:
 		t = t.Clone()
 		t.MaxIdleConnsPerHost = 32 // one host, many chats at once
-		return t
+		base = t
 	}
-	return http.DefaultTransport
+	if o.Wrap != nil {
+		return o.Wrap(base)
+	}
+	return base
 }
 
 // maxRedirects is how far a GET is followed on the same host.

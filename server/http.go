@@ -42,7 +42,8 @@ type HTTPOptions struct {
 	Transport transport.HTTPOptions
 }
 
-// Gateway is a Server over HTTP: MCP at Path, /healthz (this process), /readyz (Coder is reachable), and OAuth's metadata if that is on.
+// Gateway is a Server over HTTP: MCP at Path, /healthz (this process), /readyz (Coder is reachable), /metrics with Options.Telemetry, and OAuth's
+// metadata if that is on.
 type Gateway struct {
 	server  *Server
 	options HTTPOptions
@@ -60,6 +61,10 @@ func (s *Server) Gateway(o HTTPOptions) *Gateway {
 	g.mux.Handle(Path, g.mcp)
 	g.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	g.mux.HandleFunc("GET /readyz", g.ready.serve)
+	if t := s.options.Telemetry; t != nil {
+		g.mux.Handle("GET /metrics", t.Handler())
+		s.count(t)
+	}
 	if o.OAuth {
 		g.mux.HandleFunc("GET "+metadataPath, g.metadata)
 		g.mux.HandleFunc("GET "+metadataPath+Path, g.metadata)

@@ -17,6 +17,7 @@ import (
 	"coder-chats-mcp/prompts"
 	"coder-chats-mcp/relay"
 	"coder-chats-mcp/resources"
+	"coder-chats-mcp/telemetry"
 	"coder-chats-mcp/tools"
 	"coder-chats-mcp/transport"
 )
@@ -43,6 +44,7 @@ type Options struct {
 	Transport     transport.Options // Hooks and ListResources are the Server's own
 	Relay         relay.Options
 	Logger        *slog.Logger
+	Telemetry     *telemetry.Telemetry // nil observes nothing
 }
 
 // Server is what MCP clients talk to.
@@ -136,7 +138,10 @@ func (s *Server) callTool(t *tools.Tool) server.ToolHandlerFunc {
 		if err != nil {
 			return nil, err
 		}
-		return t.Call(ctx, s.session(ctx).tools, arguments), nil
+		ctx, end := s.options.Telemetry.Observe(ctx, s.observedTool(ctx, t, q.Params.Meta, arguments))
+		result := t.Call(ctx, s.session(ctx).tools, arguments)
+		end(tools.KindOf(result), createdBy(t, result))
+		return result, nil
 	}
 }
 
@@ -162,7 +167,9 @@ func (s *Server) readResource(ctx context.Context, q mcp.ReadResourceRequest) ([
 	if err != nil {
 		return nil, err
 	}
+	ctx, end := s.options.Telemetry.Observe(ctx, s.observed(ctx, mcp.MethodResourcesRead, "", q.Params.Meta))
 	contents, err := resources.Read(ctx, source, q.Params.URI)
+	end(string(client.KindOf(err)), "")
 	return contents, notFound(err)
 }
 

@@ -25,6 +25,7 @@ type session struct {
 	channel    *channel       // nil unless the Claude channel is on
 	watching   atomic.Bool    // the list of chats
 	background sync.WaitGroup // what ends with the session
+	counted    func()         // takes it out of the number of sessions
 
 	mu            sync.Mutex
 	subscriptions map[string]func() // by address
@@ -55,6 +56,8 @@ func (s *Server) sessionOf(t *transport.Session) *session {
 
 // opened prepares a session. Clients that said initialize hear of changes to the list of chats without asking.
 func (s *Server) opened(t *transport.Session) {
+	own := s.sessionOf(t)
+	own.counted = s.options.Telemetry.Session(t.Context())
 	if one := callerFrom(t.Context()); one != nil {
 		s.callers.enter(one)
 	}
@@ -100,6 +103,7 @@ func (s *Server) closed(t *transport.Session) {
 	if one := callerFrom(t.Context()); one != nil {
 		s.callers.leave(one)
 	}
+	own.counted()
 }
 
 func (s *Server) subscribed(t *transport.Session, uri string) error {

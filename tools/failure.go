@@ -47,6 +47,16 @@ func failed(f *Failure) *mcp.CallToolResult {
 	}
 }
 
+// KindOf is the type of error that a result tells of, "" for a success.
+func KindOf(result *mcp.CallToolResult) string {
+	structured, ok := result.StructuredContent.(map[string]any)
+	f, failed := structured["error"].(*Failure)
+	if !ok || !failed || !result.IsError {
+		return ""
+	}
+	return f.Kind
+}
+
 // explain turns what a tool returned into a Failure.
 func explain(t Spec, s *Session, err error) *Failure {
 	var own *Failure
