@@ -189,8 +189,12 @@ func (w *await) begin(ctx context.Context, chats []client.Chat) error {
 // see takes a chat whose status is true.
 func (w *await) see(ctx context.Context, c client.Chat) {
 	a := w.chats[c.ID]
+	same := a.chat.Status == c.Status && a.chat.UpdatedAt.Equal(c.UpdatedAt)
 	a.chat = c
 	if atRest(c.Status) {
+		if same && (a.judging || !a.running) {
+			return // the list was faster than the event
+		}
 		if message, ok := w.told.told[listMark(c.ID, c.Status, c.UpdatedAt)]; ok {
 			w.now.add(listMark(c.ID, c.Status, c.UpdatedAt), message)
 			a.running = false
