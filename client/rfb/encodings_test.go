@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"coder-chats-mcp/client/rfb"
+	"coder-chats-mcp/client/rfb/vnctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -253,7 +254,7 @@ func TestRecordedSessions(t *testing.T) {
 			defer file.Close()
 			want, err := png.Decode(file)
 			require.NoError(t, err)
-			require.True(t, samePixels(want.(*image.RGBA), img))
+			require.True(t, vnctest.Same(want.(*image.RGBA), img))
 		})
 	}
 }

@@ -1,10 +1,8 @@
 package rfb_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -12,15 +10,14 @@ import (
 	"image/png"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"coder-chats-mcp/client/rfb"
+	"coder-chats-mcp/client/rfb/vnctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -28,63 +25,15 @@ import (
 // record rewrites testdata/sessions, the recordings of a real server that other tests replay.
 var record = flag.Bool("record", false, "record testdata/sessions from Xtigervnc")
 
-// patience bounds each test against the real server. None waits that long unless it fails.
-const patience = 30 * time.Second
-
 // passwordFile is TigerVNC's file of the password "password", which it scrambles with a key everybody knows.
 var passwordFile, _ = hex.DecodeString("dbd83cfd727a1458")
 
 // vncServer is a running Xtigervnc.
-type vncServer struct {
-	display, socket string
-}
+type vncServer struct{ vnctest.Server }
 
-// startVNC runs a headless X server that serves VNC on a socket in the test's own
-// folder. REQUIRE_VNC makes its absence a failure.
 func startVNC(t *testing.T, args ...string) vncServer {
 	t.Helper()
-	for _, program := range []string{"Xtigervnc", "xterm", "xwd"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("REQUIRE_VNC") != "" {
-				require.NoError(t, err, "REQUIRE_VNC is set: install tigervnc-standalone-server, xterm and x11-apps")
-			}
-			t.Skipf("no real VNC server to test against: %v (install tigervnc-standalone-server, xterm and x11-apps)", err)
-		}
-	}
-	ready, displayFD, err := os.Pipe()
-	require.NoError(t, err)
-	defer ready.Close()
-	require.NoError(t, ready.SetReadDeadline(time.Now().Add(patience)))
-
-	socket := filepath.Join(t.TempDir(), "rfb")
-	args = append([]string{
-		"-displayfd", "3", "-nolisten", "tcp", "-rfbport", "-1", "-rfbunixpath", socket,
-		"-depth", "24", "-fp", "built-ins", "-nocursor", "-SecurityTypes", "None",
-	}, args...)
-	start(t, nil, []*os.File{displayFD}, "Xtigervnc", args...)
-	displayFD.Close()
-	number, err := bufio.NewReader(ready).ReadString('\n')
-	require.NoError(t, err, "Xtigervnc did not come up")
-	return vncServer{display: ":" + strings.TrimSpace(number), socket: socket}
-}
-
-// start runs a program until the test ends.
-func start(t *testing.T, env []string, files []*os.File, program string, args ...string) {
-	t.Helper()
-	var said bytes.Buffer
-	cmd := exec.Command(program, args...)
-	cmd.Env, cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = append(os.Environ(), env...), files, &said, &said
-	cmd.WaitDelay = 5 * time.Second
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		kill := time.AfterFunc(5*time.Second, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Wait()
-		kill.Stop()
-		if t.Failed() {
-			t.Logf("%s said:\n%s", program, said.String())
-		}
-	})
+	return vncServer{vnctest.Start(t, args...)}
 }
 
 // connect is a client of the server.
@@ -98,61 +47,34 @@ func (s vncServer) connect(t *testing.T, o rfb.Options) *rfb.Conn {
 
 func (s vncServer) dial(t *testing.T) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("unix", s.socket)
+	conn, err := net.Dial("unix", s.Socket)
 	require.NoError(t, err)
 	return conn
 }
 
 // within is the time a test may take.
 func within(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), vnctest.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// xterm opens a terminal with a shell in the upper left corner and waits for its prompt.
+// xterm opens a terminal in the upper left corner, gives it the keyboard and waits for its prompt.
 func (s vncServer) xterm(t *testing.T, c *rfb.Conn, geometry string) {
 	t.Helper()
-	start(t, []string{"DISPLAY=" + s.display, "PS1=$ ", "ENV=", "LC_ALL=C.UTF-8"}, nil,
-		"xterm", "-u8", "-fn", "fixed", "-b", "0", "-bw", "0", "+sb", "-geometry", geometry, "-e", "sh")
+	s.XTerm(t, geometry)
 	require.NoError(t, c.Move(within(t), image.Pt(3*cell.X, 2*cell.Y))) // the keyboard follows the pointer
 	untilShown(t, c, func(img *image.RGBA) bool { return !blank(img, 0, 0, 1) && blank(img, 0, 3, 5) })
 }
 
-// cell is a character of X's built-in font in xterm.
-var cell = image.Pt(6, 13)
+var cell = vnctest.Cell
 
-// characters gives the pixels of n characters of the terminal.
 func characters(img *image.RGBA, row, column, n int) *image.RGBA {
-	at := image.Pt(column*cell.X, row*cell.Y)
-	return img.SubImage(image.Rectangle{Min: at, Max: at.Add(image.Pt(n*cell.X, cell.Y))}).(*image.RGBA)
+	return vnctest.Characters(img, image.Point{}, row, column, n)
 }
 
 func blank(img *image.RGBA, row, column, n int) bool {
-	part := characters(img, row, column, n)
-	first := part.RGBAAt(part.Rect.Min.X, part.Rect.Min.Y)
-	for y := part.Rect.Min.Y; y < part.Rect.Max.Y; y++ {
-		for x := part.Rect.Min.X; x < part.Rect.Max.X; x++ {
-			if part.RGBAAt(x, y) != first {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-func samePixels(a, b *image.RGBA) bool {
-	if a.Rect.Size() != b.Rect.Size() {
-		return false
-	}
-	for y := range a.Rect.Dy() {
-		for x := range a.Rect.Dx() {
-			if a.RGBAAt(a.Rect.Min.X+x, a.Rect.Min.Y+y) != b.RGBAAt(b.Rect.Min.X+x, b.Rect.Min.Y+y) {
-				return false
-			}
-		}
-	}
-	return true
+	return vnctest.Blank(characters(img, row, column, n))
 }
 
 // untilShown looks until the picture is as wished.
@@ -183,32 +105,6 @@ func untilShown(t *testing.T, c *rfb.Conn, wished func(*image.RGBA) bool) *image
 	}
 }
 
-// xwd takes a picture of the whole screen from X itself.
-func (s vncServer) xwd(t *testing.T) *image.RGBA {
-	t.Helper()
-	out, err := exec.CommandContext(within(t), "xwd", "-root", "-silent", "-display", s.display).Output()
-	require.NoError(t, err)
-	return decodeXWD(t, out)
-}
-
-// decodeXWD reads the one kind of X window dump that a 24 bit screen gives: version
-// 7, ZPixmap, 32 bits per pixel, least significant byte first.
-func decodeXWD(t *testing.T, dump []byte) *image.RGBA {
-	t.Helper()
-	header := func(i int) int { return int(binary.BigEndian.Uint32(dump[4*i:])) }
-	require.Equal(t, []int{7, 2, 0, 32}, []int{header(1), header(2), header(7), header(11)})
-	require.Equal(t, []int{0xff0000, 0xff00, 0xff}, []int{header(14), header(15), header(16)})
-	img := image.NewRGBA(image.Rect(0, 0, header(4), header(5)))
-	stride, pixels := header(12), dump[header(0)+12*header(19):]
-	for y := range img.Rect.Dy() {
-		for x := range img.Rect.Dx() {
-			from, to := pixels[y*stride+4*x:], img.Pix[img.PixOffset(x, y):]
-			to[0], to[1], to[2], to[3] = from[2], from[1], from[0], 255
-		}
-	}
-	return img
-}
-
 func TestRealServerShowsWhatIsTypedPixelForPixel(t *testing.T) {
 	for name, try := range map[string]struct {
 		server []string
@@ -234,9 +130,9 @@ func TestRealServerShowsWhatIsTypedPixelForPixel(t *testing.T) {
 			require.NoError(t, c.Type(within(t), "echo hello\n"))
 			img := untilShown(t, c, func(img *image.RGBA) bool {
 				typed, printed, prompt := characters(img, 0, 7, 5), characters(img, 1, 0, 5), characters(img, 2, 0, 2)
-				return !blank(img, 0, 7, 5) && samePixels(typed, printed) && samePixels(prompt, characters(img, 0, 0, 2))
+				return !blank(img, 0, 7, 5) && vnctest.Same(typed, printed) && vnctest.Same(prompt, characters(img, 0, 0, 2))
 			})
-			require.True(t, samePixels(img, s.xwd(t)), "the picture differs from X's own")
+			require.True(t, vnctest.Same(img, s.Screen(t)), "the picture differs from X's own")
 		})
 	}
 }
@@ -299,7 +195,7 @@ func TestRealServerClicks(t *testing.T) {
 	require.NoError(t, c.Key(within(t), "Return"))
 	untilShown(t, c, func(img *image.RGBA) bool {
 		first, second := characters(img, 1, 0, 5), characters(img, 1, 5, 5)
-		return !blank(img, 1, 0, 5) && samePixels(first, second)
+		return !blank(img, 1, 0, 5) && vnctest.Same(first, second)
 	})
 }
 
@@ -335,7 +231,7 @@ func TestRealServerRecorded(t *testing.T) {
 
 			replayed, err := rfb.Replay(tape.bytes(), "password")
 			require.ErrorContains(t, err, "closed it")
-			require.True(t, samePixels(first, replayed))
+			require.True(t, vnctest.Same(first, replayed))
 			if *record {
 				save(t, "testdata/sessions/"+name, tape.bytes(), replayed)
 			}
