@@ -181,8 +181,8 @@ func TestEndToEndSharedSockets(t *testing.T) {
 			for len(p.eventsOf(chat)) == 0 {
 				p.awaitNotification(logged, func(json.RawMessage) bool { return true })
 			}
-			require.Equal(t, 1, b.sim.SocketsOf("stream"))
-			require.Equal(t, 1, b.sim.SocketsOf("watch"))
+			p.eventually("one socket", func() bool { return b.sim.SocketsOf("stream") == 1 })
+			p.eventually("one socket", func() bool { return b.sim.SocketsOf("watch") == 1 })
 			p.result("stream_chat", one).ok()
 			p.result("await_chats", two).ok()
 			require.Equal(t, 2, b.sim.Sockets())

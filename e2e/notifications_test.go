@@ -198,8 +198,8 @@ func TestEndToEndUpdatesOfSubscriptions(t *testing.T) {
 		for _, uri := range all {
 			require.Nil(t, p.request("resources/subscribe", map[string]any{"uri": uri}).Error, uri)
 		}
-		require.Equal(t, 1, b.sim.SocketsOf("watch"), "one for all addresses and the list")
-		require.Equal(t, 1, b.sim.SocketsOf("stream"))
+		p.eventually("one socket", func() bool { return b.sim.SocketsOf("watch") == 1 })
+		p.eventually("one socket", func() bool { return b.sim.SocketsOf("stream") == 1 })
 		p.tool("send_chat_message", map[string]any{"chat": chat, "text": "SLOW 20 20\nwork", "wait_seconds": 60}).ok()
 		for _, uri := range all {
 			p.updatedAfter(uri, func(text string) bool {
@@ -251,7 +251,7 @@ func TestEndToEndUpdatesOfGit(t *testing.T) {
 		chat := p.tool("create_chat", map[string]any{"prompt": "hello", "workspace_id": workspace, "wait_seconds": 60}).ok()["id"].(string)
 		uri := "coder://chats/" + chat + "/git"
 		require.Nil(t, p.request("resources/subscribe", map[string]any{"uri": uri}).Error)
-		require.Equal(t, 1, b.sim.SocketsOf("git"))
+		p.eventually("one socket", func() bool { return b.sim.SocketsOf("git") == 1 })
 		p.tool("send_chat_message", map[string]any{"chat": chat, "text": `TOOL write_file {"path": "/home/coder/repo/a.txt", "content": "three\n"}`, "wait_seconds": 60}).ok()
 		p.updatedAfter(uri, func(text string) bool { return strings.Contains(text, "a.txt") })
 		require.Nil(t, p.request("resources/unsubscribe", map[string]any{"uri": uri}).Error)
