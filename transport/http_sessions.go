@@ -268,9 +268,9 @@ func (s *httpSession) save() error {
 	}
 	err := h.o.Sessions.Save(s.ctx, s.sharedRecord(), h.o.IdleTimeout)
 	switch {
-	case errors.Is(err, ErrNoSession):
+	case errors.Is(err, ErrNoSession) && !h.stopping():
 		go h.drop(s) // which waits for the streams
-	case err != nil && s.ctx.Err() == nil:
+	case err != nil && s.ctx.Err() == nil && !errors.Is(err, ErrNoSession):
 		h.core.log.Error("a session could not be saved", "error", err)
 	}
 	return err

@@ -75,6 +75,13 @@ func (h *HTTPHandler) stop() {
 	}
 }
 
+// stopping reports that Shutdown has begun. From then on others may have the sessions, and the calls here end in peace.
+func (h *HTTPHandler) stopping() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closing
+}
+
 func (h *HTTPHandler) live() (sessions []*httpSession, modern []*Session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
