@@ -1,0 +1,198 @@
+// Package bench measures the whole process: the built binary over its standard streams. Nothing is asserted, for machines differ: each benchmark
+// prints what it is compared with from the same run.
+package bench
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"coder-chats-mcp/bench/rig"
+	"coder-chats-mcp/simulator"
+)
+
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		panic(err)
+	}
+	if binary, err = rig.Build(dir); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func start(b *testing.B, url string, notify func(rig.Line)) *rig.Client {
+	c, err := rig.Start(binary, []string{"CODER_URL=" + url, "CODER_SESSION_TOKEN=simulator-user-1"}, notify)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return c
+}
+
+func must[T any](b *testing.B) func(T, error) T {
+	return func(v T, err error) T {
+		b.Helper()
+		if err != nil {
+			b.Fatal(err)
+		}
+		return v
+	}
+}
+
+func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
+
+// BenchmarkGetChat asks for a chat by the tool and by HTTP in turns; over-us is the difference of the medians.
+func BenchmarkGetChat(b *testing.B) {
+	upstreams := map[string]func() (url, chatURL, id string, end func()){
+		"bare": func() (string, string, string, func()) {
+			u := rig.NewUpstream()
+			return u.URL, u.ChatURL(), u.Chat.String(), u.Close
+		},
+		"simulator": func() (string, string, string, func()) {
+			s, err := simulator.Start(simulator.Options{RateLimit: -1, TokenDelay: time.Millisecond})
+			if err != nil {
+				b.Fatal(err)
+			}
+			c := start(b, s.URL, nil)
+			made := string(must[rig.Line](b)(c.Wait(must[<-chan rig.Line](b)(c.Call("create_chat", `{"prompt":"hello","wait_seconds":10}`)))).Result)
+			_, rest, _ := strings.Cut(made, `"structuredContent"`)
+			_, rest, _ = strings.Cut(rest, `"id":"`)
+			return s.URL, s.URL + "/api/v2/chats/" + rest[:36], rest[:36], s.Close
+		},
+	}
+	for name, begin := range upstreams {
+		b.Run(name, func(b *testing.B) {
+			url, chatURL, id, end := begin()
+			b.Cleanup(end)
+			c := start(b, url, nil)
+			direct, tool := rig.Delays{}, rig.Delays{}
+			for b.Loop() {
+				began := time.Now()
+				get(b, chatURL)
+				between := time.Now()
+				answer := must[rig.Line](b)(c.Wait(must[<-chan rig.Line](b)(c.Call("get_chat", `{"chat":"`+id+`"}`))))
+				direct, tool = append(direct, between.Sub(began)), append(tool, answer.At.Sub(between))
+			}
+			b.ReportMetric(us(direct.Quantile(50)), "http-p50-us")
+			b.ReportMetric(us(tool.Quantile(50)), "tool-p50-us")
+			b.ReportMetric(us(tool.Quantile(50)-direct.Quantile(50)), "over-p50-us")
+			b.ReportMetric(us(tool.Quantile(99)), "tool-p99-us")
+		})
+	}
+}
+
+func get(b *testing.B, url string) {
+	q := must[*http.Request](b)(http.NewRequestWithContext(b.Context(), http.MethodGet, url, nil))
+	q.Header.Set("Coder-Session-Token", "simulator-user-1")
+	r := must[*http.Response](b)(http.DefaultClient.Do(q))
+	must[int64](b)(io.Copy(io.Discard, r.Body))
+	_ = r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		b.Fatal(r.Status)
+	}
+}
+
+// BenchmarkNotice is the time from the upstream frame that ends a turn to the answer of the call that waits for it.
+func BenchmarkNotice(b *testing.B) {
+	for tool, kind := range map[string]string{"stream_chat": "stream", "await_chats": "watch"} {
+		b.Run(tool, func(b *testing.B) {
+			u := rig.NewUpstream()
+			b.Cleanup(u.Close)
+			waits := make(chan struct{}, 1)
+			c := start(b, u.URL, func(m rig.Line) {
+				if strings.Contains(string(m.Params), "waits for") || strings.Contains(string(m.Params), "0 of 1 settled") {
+					select {
+					case waits <- struct{}{}:
+					default:
+					}
+				}
+			})
+			delays, cursor := rig.Delays{}, ""
+			for b.Loop() {
+				prompt := u.Begin()
+				arguments := fmt.Sprintf(`{"chat":"%s","after_id":%d,"wait_seconds":60}`, u.Chat, prompt)
+				if tool == "await_chats" {
+					arguments = fmt.Sprintf(`{"chats":["%s"],"cursor":"%s","wait_seconds":60}`, u.Chat, cursor)
+				}
+				answer := must[<-chan rig.Line](b)(c.Call(tool, arguments))
+				<-waits
+				time.Sleep(10 * time.Millisecond) // it says that it waits when it begins to: by now it does
+				ended := u.End(kind)
+				m := must[rig.Line](b)(c.Wait(answer))
+				delays = append(delays, m.At.Sub(ended))
+				_, cursor, _ = strings.Cut(string(m.Result), `"cursor":"`)
+				cursor, _, _ = strings.Cut(cursor, `"`)
+				select {
+				case <-waits:
+				default:
+				}
+			}
+			b.ReportMetric(us(delays.Quantile(50)), "p50-us")
+			b.ReportMetric(us(delays.Quantile(99)), "p99-us")
+		})
+	}
+}
+
+// BenchmarkPingWhileWaiting pings while a thousand calls wait for a chat that writes its answer.
+func BenchmarkPingWhileWaiting(b *testing.B) {
+	for _, waiting := range []int{0, 1000} {
+		b.Run(fmt.Sprintf("waits=%d", waiting), func(b *testing.B) {
+			u := rig.NewUpstream()
+			b.Cleanup(u.Close)
+			c := start(b, u.URL, nil)
+			prompt := u.Begin()
+			var answers []<-chan rig.Line
+			for i := range waiting {
+				arguments := fmt.Sprintf(`{"chat":"%s","after_id":%d,"wait_seconds":120}`, u.Chat, prompt)
+				tool := "stream_chat"
+				if i%2 == 1 {
+					tool, arguments = "await_chats", fmt.Sprintf(`{"chats":["%s"],"wait_seconds":120}`, u.Chat)
+				}
+				answers = append(answers, must[<-chan rig.Line](b)(c.Call(tool, arguments)))
+			}
+			time.Sleep(time.Second)
+			stop, stopped := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(stopped)
+				for seq := 1; ; seq++ {
+					select {
+					case <-stop:
+						return
+					case <-time.After(20 * time.Millisecond):
+						u.Delta(seq, "tok ")
+					}
+				}
+			}()
+			pings := rig.Delays{}
+			for b.Loop() {
+				began := time.Now()
+				m := must[rig.Line](b)(c.Request("ping", "{}"))
+				pings = append(pings, m.At.Sub(began))
+			}
+			close(stop)
+			<-stopped
+			ended := u.End("stream")
+			var last time.Duration
+			for _, answer := range answers {
+				last = max(last, must[rig.Line](b)(c.Wait(answer)).At.Sub(ended))
+			}
+			b.ReportMetric(us(pings.Quantile(50)), "ping-p50-us")
+			b.ReportMetric(us(pings.Quantile(99)), "ping-p99-us")
+			b.ReportMetric(us(last)/1000, "all-answered-ms")
+		})
+	}
+}
