@@ -21,6 +21,8 @@ type narrator struct {
 	began time.Time
 	stop  chan struct{}
 
+	repeats sync.WaitGroup
+
 	mu     sync.Mutex
 	status client.Status
 	doing  string
@@ -35,11 +37,15 @@ const sayAgain = 5 * time.Second
 func narrate(ctx context.Context, p Peer, what string) *narrator {
 	n := &narrator{ctx: ctx, peer: p, began: time.Now(), stop: make(chan struct{})}
 	n.say(what)
-	go n.repeat()
+	n.repeats.Go(n.repeat)
 	return n
 }
 
-func (n *narrator) end() { close(n.stop) }
+// end returns when nothing more will be said: progress after the answer would break the protocol.
+func (n *narrator) end() {
+	close(n.stop)
+	n.repeats.Wait()
+}
 
 func (n *narrator) repeat() {
 	ticker := time.NewTicker(sayAgain)
