@@ -7,17 +7,24 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"coder-chats-mcp/bench/rig"
-	"coder-chats-mcp/simulator"
 )
 
 var binary string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asUpstream) != "" {
+		u := rig.NewUpstream()
+		fmt.Println(u.URL, u.Chat)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		u.Close()
+		return
+	}
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		panic(err)
@@ -55,44 +62,45 @@ func must[T any](b *testing.B) func(T, error) T {
 
 func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
-// BenchmarkGetChat asks for a chat by the tool and by HTTP in turns; over-us is the difference of the medians.
+// asUpstream makes this test's binary an upstream of its own process, as far from the HTTP client as from the MCP server.
+const asUpstream = "BENCH_UPSTREAM"
+
+func upstreamProcess(b *testing.B) (url, chat string) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), asUpstream+"=1")
+	in := must[io.WriteCloser](b)(cmd.StdinPipe())
+	out := must[io.ReadCloser](b)(cmd.StdoutPipe())
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	must[int](b)(fmt.Fscanln(out, &url, &chat))
+	b.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	return url, chat
+}
+
+// BenchmarkGetChat asks for a chat by the tool and by HTTP in turns; over is the difference of the medians. ping is what the way to the process and
+// back costs alone.
 func BenchmarkGetChat(b *testing.B) {
-	upstreams := map[string]func() (url, chatURL, id string, end func()){
-		"bare": func() (string, string, string, func()) {
-			u := rig.NewUpstream()
-			return u.URL, u.ChatURL(), u.Chat.String(), u.Close
-		},
-		"simulator": func() (string, string, string, func()) {
-			s, err := simulator.Start(simulator.Options{RateLimit: -1, TokenDelay: time.Millisecond})
-			if err != nil {
-				b.Fatal(err)
-			}
-			c := start(b, s.URL, nil)
-			made := string(must[rig.Line](b)(c.Wait(must[<-chan rig.Line](b)(c.Call("create_chat", `{"prompt":"hello","wait_seconds":10}`)))).Result)
-			_, rest, _ := strings.Cut(made, `"structuredContent"`)
-			_, rest, _ = strings.Cut(rest, `"id":"`)
-			return s.URL, s.URL + "/api/v2/chats/" + rest[:36], rest[:36], s.Close
-		},
+	url, chat := upstreamProcess(b)
+	c := start(b, url, nil)
+	var direct, tool, ping rig.Delays
+	for b.Loop() {
+		began := time.Now()
+		get(b, url+"/api/v2/chats/"+chat)
+		between := time.Now()
+		answer := must[rig.Line](b)(c.Wait(must[<-chan rig.Line](b)(c.Call("get_chat", `{"chat":"`+chat+`"}`))))
+		direct, tool = append(direct, between.Sub(began)), append(tool, answer.At.Sub(between))
+		began = time.Now()
+		ping = append(ping, must[rig.Line](b)(c.Request("ping", "{}")).At.Sub(began))
 	}
-	for name, begin := range upstreams {
-		b.Run(name, func(b *testing.B) {
-			url, chatURL, id, end := begin()
-			b.Cleanup(end)
-			c := start(b, url, nil)
-			direct, tool := rig.Delays{}, rig.Delays{}
-			for b.Loop() {
-				began := time.Now()
-				get(b, chatURL)
-				between := time.Now()
-				answer := must[rig.Line](b)(c.Wait(must[<-chan rig.Line](b)(c.Call("get_chat", `{"chat":"`+id+`"}`))))
-				direct, tool = append(direct, between.Sub(began)), append(tool, answer.At.Sub(between))
-			}
-			b.ReportMetric(us(direct.Quantile(50)), "http-p50-us")
-			b.ReportMetric(us(tool.Quantile(50)), "tool-p50-us")
-			b.ReportMetric(us(tool.Quantile(50)-direct.Quantile(50)), "over-p50-us")
-			b.ReportMetric(us(tool.Quantile(99)), "tool-p99-us")
-		})
-	}
+	b.ReportMetric(us(direct.Quantile(50)), "http-p50-us")
+	b.ReportMetric(us(tool.Quantile(50)), "tool-p50-us")
+	b.ReportMetric(us(tool.Quantile(50)-direct.Quantile(50)), "over-p50-us")
+	b.ReportMetric(us(ping.Quantile(50)), "ping-p50-us")
+	b.ReportMetric(us(tool.Quantile(99)), "tool-p99-us")
 }
 
 func get(b *testing.B, url string) {

@@ -41,9 +41,6 @@ func NewUpstream() *Upstream {
 
 func (u *Upstream) path() string { return "/api/v2/chats/" + u.Chat.String() }
 
-// ChatURL is the address of get_chat's request.
-func (u *Upstream) ChatURL() string { return u.URL + u.path() }
-
 // StreamURL is the address of the chat's stream.
 func (u *Upstream) StreamURL() string { return "ws" + u.URL[len("http"):] + u.path() + "/stream" }
 
