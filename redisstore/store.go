@@ -113,6 +113,13 @@ func (o Options) check() (*redis.Options, error) {
 	return settings, nil
 }
 
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+// go-redis prints to standard error what its calls return as well.
+func init() { redis.SetLogger(silence{}) }
+
 // Leave gives up all sessions of this replica, so that others take them at once. Call it before the transport's Shutdown.
 func (s *Store) Leave() {
 	s.leave()
