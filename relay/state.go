@@ -505,8 +505,10 @@ func (s *state) certain() bool {
 		return s.failure != nil
 	case s.claim == client.StatusRequiresAction:
 		return s.action != nil && s.hasCalls()
-	case s.ordered, s.status == client.StatusRequiresAction: // nothing ran
+	case s.ordered:
 		return true
+	case s.status == client.StatusRequiresAction: // nothing ran, unless somebody spoke since
+		return last == nil || last.Role != client.RoleUser || last.ID <= s.restID
 	case len(s.queue) > 0 || !s.fresh():
 		return false
 	}

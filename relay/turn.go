@@ -18,8 +18,8 @@ type TurnOptions struct {
 	// MessageID is the user message just sent: Turn returns when that one is answered, failed, was interrupted, or is
 	// certainly unanswered.
 	MessageID int64
-	// QueuedID is the queued message just sent: Turn waits until it became a message and that is answered.
-	QueuedID int64
+	// Queued is the queued message just sent: Turn waits until it became a message and that is answered.
+	Queued *client.QueuedMessage
 	// Answered are calls whose results the caller has just submitted: a chat that still waits for them is not at rest.
 	Answered []string
 	// UntilFirstEvent: return with the first thing that is new after AfterID.
@@ -74,7 +74,7 @@ type turn struct {
 	TurnOptions
 	picture Picture
 
-	queued   *client.QueuedMessage // QueuedID while it waits
+	queued   *client.QueuedMessage // Queued until it became a message
 	left     bool                  // it left the queue, its message is not there yet
 	answer   *client.Message       // to MessageID
 	lastID   int64                 // the last message of this turn
@@ -84,7 +84,7 @@ type turn struct {
 // verify asks the server where a picture that was read before the call could be behind: whether the chat still rests, on
 // the same message, and what became of the queued message.
 func (t *turn) verify(ctx context.Context, r *Relay, chat uuid.UUID, fresh bool) error {
-	if t.QueuedID != 0 {
+	if t.Queued != nil {
 		return t.findQueued(ctx, r.client, chat)
 	}
 	if fresh || !t.picture.Settled || t.MessageID > 0 {
@@ -117,17 +117,29 @@ func (t *turn) findQueued(ctx context.Context, c *client.Client, chat uuid.UUID)
 	if t.find(queue) {
 		return nil
 	}
-	// It is a message by now; queued messages lose their ids, and the newest is the best guess.
-	for i := range messages {
-		if m := &messages[i]; m.Role == client.RoleUser && !m.IsContextOnly() {
+	// It is a message by now, or about to be: queued messages lose their ids, but not their words.
+	for i := len(messages) - 1; i >= 0; i-- {
+		if m := &messages[i]; t.mayHaveQueued(m) && t.saysQueued(m) {
 			t.MessageID = m.ID
+			return nil
 		}
 	}
+	t.queued, t.left = t.Queued, true
 	return nil
 }
 
+// mayHaveQueued reports whether the message came after the one that was queued, as it must to be it.
+func (t *turn) mayHaveQueued(m *client.Message) bool {
+	return m.Role == client.RoleUser && !m.IsContextOnly() && !m.CreatedAt.Before(t.Queued.CreatedAt)
+}
+
+func (t *turn) saysQueued(m *client.Message) bool {
+	queued := client.Message{Content: t.Queued.Content}
+	return m.Text() == queued.Text()
+}
+
 func (t *turn) find(queue []client.QueuedMessage) bool {
-	i := slices.IndexFunc(queue, func(q client.QueuedMessage) bool { return q.ID == t.QueuedID })
+	i := slices.IndexFunc(queue, func(q client.QueuedMessage) bool { return q.ID == t.Queued.ID })
 	if i < 0 {
 		return false
 	}
@@ -190,8 +202,7 @@ func (t *turn) answered(o *Outcome) bool {
 
 // leftQueue: the queued message became this one. Messages come before or after the queue_update without them.
 func (t *turn) leftQueue(m *client.Message) {
-	queued := client.Message{Content: t.queued.Content}
-	if m.Role == client.RoleUser && !m.IsContextOnly() && (t.left || m.Text() == queued.Text()) {
+	if t.mayHaveQueued(m) && (t.left || t.saysQueued(m)) {
 		t.MessageID, t.queued = m.ID, nil
 	}
 }

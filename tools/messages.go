@@ -128,6 +128,8 @@ type sent struct {
 	Status    client.Status `json:"status,omitempty"`
 	Warnings  []string      `json:"warnings,omitempty"`
 	turn
+
+	queued *client.QueuedMessage
 }
 
 var _ = declare(Spec{
@@ -155,7 +157,7 @@ var _ = declare(Spec{
 	head := fmt.Sprintf("Sent to chat %s", a.Chat)
 	switch {
 	case response.QueuedMessage != nil:
-		answer.QueuedID = response.QueuedMessage.ID
+		answer.QueuedID, answer.queued = response.QueuedMessage.ID, response.QueuedMessage
 		head += fmt.Sprintf(", queued as %d behind the running turn.", answer.QueuedID)
 	case response.Message != nil:
 		answer.MessageID = response.Message.ID
@@ -186,7 +188,7 @@ func (s *Session) answered(ctx context.Context, answer sent, head string, w wait
 	if w.none() {
 		return &Result{Text: head, Structured: answer}, nil
 	}
-	outcome, err := s.follow(ctx, answer.Chat, relay.TurnOptions{MessageID: answer.MessageID, QueuedID: answer.QueuedID}, w)
+	outcome, err := s.follow(ctx, answer.Chat, relay.TurnOptions{MessageID: answer.MessageID, Queued: answer.queued}, w)
 	if err != nil {
 		return nil, afterwards(s, "the message was sent", err)
 	}
