@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"coder-chats-mcp/client"
+	"coder-chats-mcp/redisstore"
 	"coder-chats-mcp/server"
 	"coder-chats-mcp/telemetry"
 	"coder-chats-mcp/transport"
@@ -30,6 +31,7 @@ type httpSettings struct {
 	maxSessionsPerCaller    int
 	rate                    int
 	idle, drain             time.Duration
+	redis                   redisSettings
 }
 
 func httpCommand(s *settings) *cobra.Command {
@@ -48,10 +50,13 @@ A request may narrow what it is offered, never widen it, by the headers X-MCP-To
 X-MCP-Exclude-Tools and X-MCP-Readonly. The file tools take no paths over HTTP.
 
 Sessions live in this process: behind a load balancer use sticky routing, or clients of protocol
-2026-07-28, which need none. On SIGTERM, streams end and running calls get --drain.`,
+2026-07-28, which need none, or --redis, with which any replica goes on with any session. Replicas
+pass requests on to the one that has the session, so they must reach one another. On SIGTERM,
+streams end and running calls get --drain.`,
 		Example: `  coder-chats-mcp http --url https://coder.example.com --listen 127.0.0.1:8137
   coder-chats-mcp http --simulate            # tokens simulator-user-1 and simulator-user-2
-  coder-chats-mcp http --listen :8137 --behind-proxy --oauth --public-url https://mcp.example.com`,
+  coder-chats-mcp http --listen :8137 --behind-proxy --oauth --public-url https://mcp.example.com
+  CODER_CHATS_MCP_SESSION_KEY=... coder-chats-mcp http --listen :8137 --behind-proxy --redis redis://redis:6379 --advertise http://$POD_IP:8137`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serveHTTP(cmd, s, h) },
 	}
@@ -71,6 +76,7 @@ Sessions live in this process: behind a load balancer use sticky routing, or cli
 	f.IntVar(&h.rate, "rate", 600, "requests a minute of one caller; 0 for any number")
 	f.DurationVar(&h.idle, "idle-timeout", 30*time.Minute, "forget a session that was not used for so long")
 	f.DurationVar(&h.drain, "drain", 30*time.Second, "how long running calls may go on after SIGTERM")
+	h.redis.addFlags(f)
 	return cmd
 }
 
@@ -118,9 +124,16 @@ func serveHTTP(cmd *cobra.Command, s *settings, h *httpSettings) error {
 		return err
 	}
 	defer disconnect()
+	store, err := h.redis.open(h, &gateway, logger)
+	if err != nil {
+		return err
+	}
+	if store != nil {
+		defer func() { _ = store.Close() }()
+	}
 	srv := server.New(options)
 	defer srv.Close()
-	return listen(cmd, h, srv.Gateway(gateway))
+	return listen(cmd, h, srv.Gateway(gateway), store)
 }
 
 func (h *httpSettings) allowedHosts() []string {
@@ -137,8 +150,8 @@ type always struct{ slog.Handler }
 func (always) Enabled(context.Context, slog.Level) bool { return true }
 
 // listen serves until the command's context ends, then drains.
-func listen(cmd *cobra.Command, h *httpSettings, g *server.Gateway) error {
-	web := &http.Server{Addr: h.listen, Handler: g, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
+func listen(cmd *cobra.Command, h *httpSettings, g *server.Gateway, store *redisstore.Store) error {
+	web := &http.Server{Addr: h.listen, Handler: replica(g, store), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 	failed := make(chan error, 1)
 	go func() {
 		if h.tlsCert != "" {
@@ -155,6 +168,9 @@ func listen(cmd *cobra.Command, h *httpSettings, g *server.Gateway) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), h.drain)
 	defer cancel()
+	if store != nil {
+		store.Leave()
+	}
 	err := g.Shutdown(ctx)
 	if closing := web.Shutdown(ctx); closing != nil && !errors.Is(closing, context.DeadlineExceeded) {
 		err = errors.Join(err, closing)

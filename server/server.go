@@ -71,6 +71,7 @@ func New(o Options) *Server {
 		Subscribed: s.subscribed, Unsubscribed: s.unsubscribed,
 	}
 	o.Transport.ListResources = s.listResources
+	o.Transport.Repeatable = repeatable
 	s.core = transport.New(s.registry(), o.Transport)
 	return s
 }

@@ -64,6 +64,9 @@ func (s *Server) opened(t *transport.Session) {
 	if !mcp.IsModernProtocol(t.ProtocolVersion()) {
 		s.sessionOf(t).watchList()
 	}
+	if t.Resumed() {
+		t.ListChanged("resources") // nobody watched for a while
+	}
 }
 
 // listening is for clients of protocol 2026-07-28, who ask for what they want to hear of.
