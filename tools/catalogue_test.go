@@ -90,7 +90,7 @@ view_chat_desktop     workspace     reads        chat max_width
 control_chat_desktop  workspace     writes       chat actions
 await_chats           orchestration reads        chats until wait_seconds cursor
 submit_tool_results   orchestration writes       chat results
-manage_chat_queue     orchestration destructive  chat message_id action
+manage_chat_queue     orchestration writes       chat message_id action
 `
 
 func TestCatalogueKeepsTheContract(t *testing.T) {
@@ -106,9 +106,7 @@ func TestCatalogueKeepsTheContract(t *testing.T) {
 		tool := declared[words[0]]
 		require.NotNil(t, tool, words[0])
 		require.Equal(t, words[1], string(tool.Toolset), tool.Name)
-		if words[0] != "manage_chat_queue" { // the design says that it writes; deleting what somebody wrote is destructive as well
-			require.Equal(t, words[2], tool.Effect.String(), tool.Name)
-		}
+		require.Equal(t, words[2], tool.Effect.String(), tool.Name)
 		require.Subset(t, tool.Arguments(), words[3:], tool.Name)
 		if tool.Operation != "" {
 			operations[tool.Operation] = true

@@ -9,6 +9,7 @@ import (
 
 	"coder-chats-mcp/client"
 	"coder-chats-mcp/relay"
+	"coder-chats-mcp/view"
 )
 
 type toolResult struct {
@@ -49,7 +50,7 @@ var _ = declare(Spec{
 	}
 	s.Peer.Concerns(a.Chat)
 	answer := submitted{Chat: a.Chat, Count: len(results)}
-	head := fmt.Sprintf("Gave %d results to chat %s; it goes on.", len(results), a.Chat)
+	head := fmt.Sprintf("Gave %s to chat %s; it goes on.", view.Count(len(results), "result"), a.Chat)
 	if a.none() {
 		return &Result{Text: head, Structured: answer}, nil
 	}
@@ -81,7 +82,7 @@ type managedQueue struct {
 }
 
 var _ = declare(Spec{
-	Name: "manage_chat_queue", Title: "Manage chat queue", Toolset: Orchestration, Effect: Destroys,
+	Name: "manage_chat_queue", Title: "Manage chat queue", Toolset: Orchestration, Effect: Writes,
 	Description: "Deletes a queued message, or promotes it: it runs next, even where a failed turn blocks the queue.",
 }, func(ctx context.Context, s *Session, a manageQueueArgs) (*Result, error) {
 	manage, done := s.Client.DeleteQueuedMessage, "deleted from"
