@@ -66,20 +66,23 @@ func ownChat(p *peer, bound uuid.UUID) string {
 
 // A real X server, seen through the whole way: RFB over TCP, the server's WebSocket, the binary, MCP.
 func TestEndToEndRealDesktop(t *testing.T) {
-	t.Parallel()
-	const width, height = 800, 600
-	vnc := vnctest.Start(t, append(vnctest.TCP, "-geometry", "800x600", "-desktop", "a real one")...)
+	var vnc vnctest.Server
 	var dials atomic.Int32
-	o := withWorkspace(simulator.Options{TokenDelay: time.Millisecond, Desktop: func(ctx context.Context, _ uuid.UUID) (net.Conn, error) {
+	o := withWorkspace(simulator.Options{Desktop: func(ctx context.Context, _ uuid.UUID) (net.Conn, error) {
 		dials.Add(1)
 		return new(net.Dialer).DialContext(ctx, "tcp", vnc.Address)
 	}})
-	sim, err := simulator.Start(o)
-	require.NoError(t, err)
-	t.Cleanup(sim.Close)
-	p := start(t, []string{"CODER_URL=" + sim.URL, "CODER_SESSION_TOKEN=" + sim.Users()[0].Token})
-	chat := ownChat(p, workspace)
+	onOneSimulator(t, o, func(t *testing.T, b backend) {
+		vnc = vnctest.Start(t, append(vnctest.TCP, "-geometry", "800x600", "-desktop", "a real one")...)
+		p := start(t, b.environment())
+		workRealDesktop(t, p, ownChat(p, workspace), vnc)
+		require.EqualValues(t, 1, dials.Load(), "the connection is kept between the calls")
+	})
+}
 
+func workRealDesktop(t *testing.T, p *peer, chat string, vnc vnctest.Server) {
+	t.Helper()
+	const width, height = 800, 600
 	// Two terminals: what is typed goes to the one that has the pointer.
 	first, second := image.Point{}, image.Pt(400, 300)
 	vnc.XTerm(t, "66x22+0+0")
@@ -134,39 +137,44 @@ func TestEndToEndRealDesktop(t *testing.T) {
 	until("the word was selected, pasted and printed twice", func(img *image.RGBA) bool {
 		return vnctest.Same(hello, vnctest.Characters(img, second, 1, 0, 5)) && vnctest.Same(hello, vnctest.Characters(img, second, 1, 5, 5))
 	})
-	require.EqualValues(t, 1, dials.Load(), "the connection is kept between the calls")
 }
 
 // On every generation the drawn desktop of the demo.
 func TestEndToEndDrawnDesktop(t *testing.T) {
-	onEverySimulator(t, withWorkspace(simulator.Options{Desktop: drawn()}), func(t *testing.T, b backend) {
+	var all drawn
+	onEverySimulator(t, withWorkspace(simulator.Options{Desktop: all.dial}), func(t *testing.T, b backend) {
 		p := start(t, b.environment())
 		chat := ownChat(p, workspace)
-		img, said := p.tool("view_chat_desktop", map[string]any{"chat": chat}).picture()
-		require.Equal(t, image.Pt(desktop.Width, desktop.Height), img.Rect.Size())
+		before, said := p.tool("view_chat_desktop", map[string]any{"chat": chat}).picture()
+		require.Equal(t, image.Pt(desktop.Width, desktop.Height), before.Rect.Size())
 		require.Equal(t, chat, said["id"])
-		after, _ := p.tool("control_chat_desktop", do(chat, types("echo hello"), enter)).picture()
-		require.False(t, vnctest.Same(img, after), "the picture is of after the actions")
+		text := all.of(uuid.MustParse(chat)).Text
 
-		// The window begins at 140,120: in a picture of half the size 100,100 is inside of it, and gives it the keyboard back.
-		outside, _ := p.tool("control_chat_desktop", do(chat, at("click", 100, 100), types("unheard"))).picture()
-		p.tool("view_chat_desktop", map[string]any{"chat": chat, "max_width": desktop.Width / 2}).ok()
-		p.tool("control_chat_desktop", do(chat, at("click", 100, 100), types("heard"))).ok()
-		inside, _ := p.tool("view_chat_desktop", map[string]any{"chat": chat, "max_width": desktop.Width}).picture()
-		require.False(t, vnctest.Same(outside, inside))
+		// The window begins at 140,120: 100,100 is beside it, and inside of it in a picture of half the size.
+		after, _ := p.tool("control_chat_desktop", do(chat, types("echo hello"), enter, at("click", 100, 100), types("unheard"))).picture()
+		require.Contains(t, text(), "\nhello\n")
+		require.NotContains(t, text(), "unheard")
+		require.False(t, vnctest.Same(before, after), "the picture is of after the actions")
+		after, said = p.tool("control_chat_desktop", with(do(chat, at("click", 100, 100), types("heard")), "max_width", desktop.Width/2)).picture()
+		require.Equal(t, image.Pt(desktop.Width/2, desktop.Height/2), after.Rect.Size())
+		require.Equal(t, 2.0, said["actions_done"])
+		require.Contains(t, text(), "heard")
+		require.Contains(t, p.tool("control_chat_desktop", do(chat, types("never"), at("click", 700, 1))).failed("invalid_argument"), "nothing was done")
+		require.NotContains(t, text(), "never")
 		require.Equal(t, 1, b.sim.SocketsOf("desktop"), "the connection is kept between the calls")
-
-		require.Contains(t, p.tool("control_chat_desktop", do(chat, types("x"), at("click", 5000, 1))).failed("invalid_argument"), "nothing was done")
 	})
 }
 
-// drawn gives every viewer the desktop of its own chat.
-func drawn() func(context.Context, uuid.UUID) (net.Conn, error) {
-	var all sync.Map
-	return func(ctx context.Context, chat uuid.UUID) (net.Conn, error) {
-		d, _ := all.LoadOrStore(chat, desktop.New())
-		return d.(*desktop.Desktop).Dial(ctx), nil
-	}
+// drawn are desktops of chats, each chat's its own.
+type drawn struct{ all sync.Map }
+
+func (d *drawn) of(chat uuid.UUID) *desktop.Desktop {
+	one, _ := d.all.LoadOrStore(chat, desktop.New())
+	return one.(*desktop.Desktop)
+}
+
+func (d *drawn) dial(ctx context.Context, chat uuid.UUID) (net.Conn, error) {
+	return d.of(chat).Dial(ctx), nil
 }
 
 func TestEndToEndDesktopsThatAreNotThere(t *testing.T) {
