@@ -104,6 +104,10 @@ func serveHTTP(cmd *cobra.Command, s *settings, h *httpSettings) error {
 		return err
 	}
 	options.Config.Local = false
+	if options.ClaudeChannel {
+		logger.Warn("--claude-channel is for stdio and does nothing over HTTP")
+		options.ClaudeChannel = false
+	}
 	for i, t := range options.Tools {
 		options.Tools[i] = t.Remote()
 	}

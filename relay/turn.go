@@ -22,12 +22,14 @@ type TurnOptions struct {
 	Queued *client.QueuedMessage
 	// Answered are calls whose results the caller has just submitted: a chat that still waits for them is not at rest.
 	Answered []string
+	// New: the caller has just created the chat and knows no message of it.
+	New bool
 	// UntilFirstEvent: return with the first thing that is new after AfterID.
 	UntilFirstEvent bool
 }
 
 // Turn follows a chat until its turn is over; observe, if not nil, sees every event while it runs, from the caller's
-// goroutine. When ctx ends first the Outcome says how far the chat is (ReasonTimedOut) and the error is nil. The chat goes
+// goroutine: first, without a Serial, the messages that are newer than what the caller knows and were there already. When ctx ends first the Outcome says how far the chat is (ReasonTimedOut) and the error is nil. The chat goes
 // on in any case.
 func (r *Relay) Turn(ctx context.Context, chat uuid.UUID, o TurnOptions, observe func(Event)) (Outcome, error) {
 	l, err := r.Follow(ctx, chat)
@@ -41,6 +43,9 @@ func (r *Relay) Turn(ctx context.Context, chat uuid.UUID, o TurnOptions, observe
 	t := turn{TurnOptions: o, picture: l.Picture()}
 	if err := t.verify(ctx, r, chat, l.fresh); err != nil && ctx.Err() == nil {
 		return Outcome{}, err
+	}
+	if observe != nil {
+		t.replay(observe)
 	}
 	if out, over := t.begin(); over {
 		return t.trimmed(out), nil
@@ -145,6 +150,19 @@ func (t *turn) find(queue []client.QueuedMessage) bool {
 	}
 	t.queued = &queue[i]
 	return true
+}
+
+// replay tells the messages that came between what the caller knows and the picture; whoever named nothing known asks for none.
+func (t *turn) replay(observe func(Event)) {
+	known := max(t.AfterID, t.MessageID-1)
+	if known <= 0 && !t.New {
+		return
+	}
+	for i := range t.picture.Messages {
+		if m := t.picture.Messages[i]; m.ID > known {
+			observe(*event(client.StreamEvent{Type: client.EventMessage, ChatID: t.picture.Chat.ID, Message: &m}))
+		}
+	}
 }
 
 // begin looks whether the picture already shows the end.

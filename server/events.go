@@ -114,8 +114,12 @@ func (s *session) Event(ctx context.Context, chat uuid.UUID, e relay.Event) {
 	if _, set := s.transport.LogLevelFor(ctx); !set || len(e.Raw) == 0 {
 		return
 	}
-	tell := func() error { return s.logEvent(ctx, chat, e) }
 	if s.transport.Apart(ctx) {
+		s.told(chat, s.logEvent(ctx, chat, e))
+		return
+	}
+	tell := func() error { return s.logOnce(ctx, chat, e) }
+	if e.Serial == 0 { // it was there before the call listened
 		s.told(chat, tell())
 		return
 	}
@@ -124,6 +128,32 @@ func (s *session) Event(ctx context.Context, chat uuid.UUID, e relay.Event) {
 		context.AfterFunc(ctx, func() { s.leaveVoice(chat, ctx) })
 	}
 	s.told(chat, v.say(ctx, ctx, e.Serial, tell))
+}
+
+// logOnce leaves out messages that the session was told: what one call tells late, from the state of the chat, another may have told live.
+func (s *session) logOnce(ctx context.Context, chat uuid.UUID, e relay.Event) error {
+	if e.Type != client.EventMessage {
+		return s.logEvent(ctx, chat, e)
+	}
+	s.mu.Lock()
+	before := s.messages[chat]
+	news := e.Message.ID > before
+	if news {
+		s.messages[chat] = e.Message.ID
+	}
+	s.mu.Unlock()
+	if !news {
+		return nil
+	}
+	err := s.logEvent(ctx, chat, e)
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.messages[chat] == e.Message.ID {
+			s.messages[chat] = before
+		}
+	}
+	return err
 }
 
 // logEvent joins nothing: while the outbox is full it waits, and the relay joins what comes meanwhile.
@@ -214,7 +244,7 @@ func (s *session) pump(ctx context.Context, chat uuid.UUID) {
 			return
 		}
 		if len(e.Raw) > 0 { // or it is the relay's own conclusion, not an event of the API
-			s.told(chat, v.say(ctx, ctx, e.Serial, func() error { return s.logEvent(ctx, chat, e) }))
+			s.told(chat, v.say(ctx, ctx, e.Serial, func() error { return s.logOnce(ctx, chat, e) }))
 		}
 	}
 }

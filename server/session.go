@@ -31,6 +31,7 @@ type session struct {
 	subscriptions map[string]func() // by address
 	pumps         map[uuid.UUID]*pump
 	voices        map[uuid.UUID]*voice
+	messages      map[uuid.UUID]int64 // the last of each chat that was told as an event
 }
 
 type sessionKey struct{}
@@ -44,7 +45,7 @@ func (s *Server) sessionOf(t *transport.Session) *session {
 		caller := s.callerOf(t.Context())
 		own := &session{
 			server: s, transport: t,
-			subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}, voices: map[uuid.UUID]*voice{},
+			subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}, voices: map[uuid.UUID]*voice{}, messages: map[uuid.UUID]int64{},
 		}
 		own.tools = &tools.Session{Caller: caller, Config: s.options.Config, Peer: own, Unusable: s.options.Unusable}
 		if s.options.ClaudeChannel && caller != nil {

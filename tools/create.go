@@ -99,7 +99,7 @@ var _ = declare(Spec{
 	if a.none() {
 		return textf(answer, "%s, %s. %s\nWait for it with await_chats or stream_chat.", head, answer.Status, answer.URL), nil
 	}
-	outcome, err := s.follow(ctx, chat.ID, relay.TurnOptions{}, a.waitArgs)
+	outcome, err := s.follow(ctx, chat.ID, relay.TurnOptions{New: !existing}, a.waitArgs)
 	if err != nil {
 		return nil, afterwards(s, "the chat "+chat.ID.String()+" was created", err)
 	}
