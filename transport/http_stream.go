@@ -119,7 +119,7 @@ func (st *stream) archive() {
 var errKicked = errors.New("another connection has taken over the stream")
 
 // next takes what is queued, and logs it unless it is the lone response of a stream that has not been opened.
-func (st *stream) next(c *connection, opened bool) ([]*item, []Event, error) {
+func (st *stream) next(c *connection, out *sse) ([]*item, []Event, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.holder != c {
@@ -127,8 +127,11 @@ func (st *stream) next(c *connection, opened bool) ([]*item, []Event, error) {
 		return nil, nil, errKicked
 	}
 	batch := st.box.take(writeSize)
-	if !opened && len(batch) == 1 && batch[0].last {
+	if !out.x.streaming && len(batch) == 1 && batch[0].last {
 		return batch, []Event{event(batch[0])}, nil
+	}
+	if len(batch) > 0 {
+		out.prime() // which is sent first, so it is logged first
 	}
 	events, err := st.logged(batch)
 	return batch, events, err
@@ -178,7 +181,7 @@ func (h *HTTPHandler) pour(x *exchange, st *stream, c *connection, status int) b
 	for {
 		select {
 		case <-st.box.ready:
-			batch, events, err := st.next(c, x.streaming)
+			batch, events, err := st.next(c, s)
 			if err != nil {
 				return false
 			}
@@ -273,6 +276,7 @@ type sse struct {
 	x       *exchange
 	st      *stream
 	resumed bool
+	primed  string // id of the event without data that comes first
 }
 
 // open sends the header and, to clients of 2025-11-25, an event without data to resume from before anything was said.
@@ -280,6 +284,9 @@ func (s *sse) open() error {
 	if s.x.streaming {
 		return nil
 	}
+	s.st.mu.Lock()
+	s.prime()
+	s.st.mu.Unlock()
 	s.x.streaming = true
 	header := s.x.w.Header()
 	header.Set("Content-Type", "text/event-stream")
@@ -288,24 +295,24 @@ func (s *sse) open() error {
 	control := http.NewResponseController(s.x.w)
 	_ = control.SetWriteDeadline(time.Time{}) // a stream outlives the server's usual limit
 	s.x.w.WriteHeader(http.StatusOK)
-	if s.st.session == nil || s.resumed || s.st.session.ProtocolVersion() < mcp.ProtocolVersion20251125 {
+	if s.primed == "" {
 		return control.Flush()
 	}
-	return s.prime()
+	return s.send([]byte("retry: " + reconnectAfter + "\nid: " + s.primed + "\ndata: \n\n"))
 }
 
 // reconnectAfter is when a client that lost a stream should come back for the rest, in milliseconds.
 const reconnectAfter = "1000"
 
-func (s *sse) prime() error {
-	events := []Event{{Data: []byte{}}}
-	s.st.mu.Lock()
-	err := s.st.log(events)
-	s.st.mu.Unlock()
-	if err != nil || events[0].ID == "" {
-		return err
+// prime logs the event that opens a fresh stream, unless that is open. It runs with st.mu held.
+func (s *sse) prime() {
+	if s.x.streaming || s.primed != "" || s.resumed || s.st.session == nil || s.st.session.ProtocolVersion() < mcp.ProtocolVersion20251125 {
+		return
 	}
-	return s.send([]byte("retry: " + reconnectAfter + "\nid: " + events[0].ID + "\ndata: \n\n"))
+	events := []Event{{Data: []byte{}}}
+	if s.st.log(events) == nil {
+		s.primed = events[0].ID
+	}
 }
 
 func (s *sse) write(events []Event) error {
