@@ -135,7 +135,7 @@ func (s *Server) offersPrompt(ctx context.Context, name string) bool {
 
 func (s *Server) callTool(t *tools.Tool) server.ToolHandlerFunc {
 	return func(ctx context.Context, q mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		arguments, err := json.Marshal(q.GetRawArguments())
+		arguments, err := argumentsOf(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -144,6 +144,15 @@ func (s *Server) callTool(t *tools.Tool) server.ToolHandlerFunc {
 		end(tools.KindOf(result), createdBy(t, result))
 		return result, nil
 	}
+}
+
+// argumentsOf are a call's arguments as the client wrote them, large ids included.
+func argumentsOf(ctx context.Context) (json.RawMessage, error) {
+	var params struct {
+		Arguments json.RawMessage `json:"arguments"`
+	}
+	err := json.Unmarshal(transport.Params(ctx), &params)
+	return params.Arguments, err
 }
 
 // source is what resources are read from, or why they cannot be. Tools say that their own way.

@@ -17,6 +17,7 @@ type request struct {
 	id       json.RawMessage
 	key      string
 	method   string
+	params   json.RawMessage
 	uri      string
 	modern   bool
 	level    mcp.LoggingLevel // modern requests carry their own
@@ -46,11 +47,19 @@ func requestFrom(ctx context.Context) *request {
 	return r
 }
 
+// Params are the params of the request that ctx belongs to, as they came: mcp-go passes numbers through float64.
+func Params(ctx context.Context) json.RawMessage {
+	if r := requestFrom(ctx); r != nil {
+		return r.params
+	}
+	return nil
+}
+
 // begin registers m, so that a cancellation that follows finds it. Its context descends from ctx and ends with the
 // session, too.
 func (s *Session) begin(ctx context.Context, m *message, out *outbox) (*request, *Error) {
 	r := &request{
-		session: s, id: m.ID, key: idKey(m.ID), method: m.Method, uri: m.meta.URI,
+		session: s, id: m.ID, key: idKey(m.ID), method: m.Method, params: m.Params, uri: m.meta.URI,
 		modern: m.modern(), token: m.meta.Meta.ProgressToken, out: out,
 	}
 	if r.modern {
