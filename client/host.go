@@ -113,7 +113,7 @@ func transport(o Options) http.RoundTripper {
 		base = o.HTTPClient.Transport
 	case ok:
 		t = t.Clone()
-		t.MaxIdleConnsPerHost = 32 // one host, many chats at once
+		t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, 256 // one host, many chats and callers at once
 		base = t
 	}
 	if o.Wrap != nil {
