@@ -145,20 +145,17 @@ func TestEndToEndDrawnDesktop(t *testing.T) {
 	onEverySimulator(t, withWorkspace(simulator.Options{Desktop: all.dial}), func(t *testing.T, b backend) {
 		p := start(t, b.environment())
 		chat := ownChat(p, workspace)
-		before, said := p.tool("view_chat_desktop", map[string]any{"chat": chat}).picture()
-		require.Equal(t, image.Pt(desktop.Width, desktop.Height), before.Rect.Size())
-		require.Equal(t, chat, said["id"])
+		before, said := p.tool("view_chat_desktop", map[string]any{"chat": chat, "max_width": desktop.Width / 2}).picture()
+		require.Equal(t, []any{chat, float64(desktop.Width), float64(desktop.Height)}, []any{said["id"], said["width"], said["height"]})
+		require.Equal(t, image.Pt(desktop.Width/2, desktop.Height/2), before.Rect.Size())
 		text := all.of(uuid.MustParse(chat)).Text
 
-		// The window begins at 140,120: 100,100 is beside it, and inside of it in a picture of half the size.
-		after, _ := p.tool("control_chat_desktop", do(chat, types("echo hello"), enter, at("click", 100, 100), types("unheard"))).picture()
+		// The window begins at 140,120: in a picture of half the size 100,100 is inside of it, and 20,20 beside it takes its keyboard.
+		after, said := p.tool("control_chat_desktop", do(chat, at("click", 20, 20), types("unheard"), at("click", 100, 100), types("echo hello"), enter)).picture()
+		require.Equal(t, 5.0, said["actions_done"])
+		require.False(t, vnctest.Same(before, after), "the picture is of after the actions")
 		require.Contains(t, text(), "\nhello\n")
 		require.NotContains(t, text(), "unheard")
-		require.False(t, vnctest.Same(before, after), "the picture is of after the actions")
-		after, said = p.tool("control_chat_desktop", with(do(chat, at("click", 100, 100), types("heard")), "max_width", desktop.Width/2)).picture()
-		require.Equal(t, image.Pt(desktop.Width/2, desktop.Height/2), after.Rect.Size())
-		require.Equal(t, 2.0, said["actions_done"])
-		require.Contains(t, text(), "heard")
 		require.Contains(t, p.tool("control_chat_desktop", do(chat, types("never"), at("click", 700, 1))).failed("invalid_argument"), "nothing was done")
 		require.NotContains(t, text(), "never")
 		require.Equal(t, 1, b.sim.SocketsOf("desktop"), "the connection is kept between the calls")

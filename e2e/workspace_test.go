@@ -194,6 +194,7 @@ func TestEndToEndLargeDiff(t *testing.T) {
 	whole := r.diff()
 	require.Greater(t, strings.Count(whole, "\n"), 50_000)
 	files, additions, deletions := r.numbers()
+	t.Run("whole", func(t *testing.T) { readWhole(t, r, whole) })
 	onEverySimulator(t, simulator.Options{}, func(t *testing.T, b backend) {
 		p := start(t, b.environment())
 		chat := ownChat(p, uuid.Nil)
@@ -230,16 +231,15 @@ func TestEndToEndLargeDiff(t *testing.T) {
 	})
 }
 
-func TestEndToEndLargeDiffIsReadWhole(t *testing.T) {
+// readWhole reads the diff in pages, of all files and of some, and as a resource.
+func readWhole(t *testing.T, r repository, whole string) {
 	onOneSimulator(t, simulator.Options{RateLimit: -1}, func(t *testing.T, b backend) {
-		r := large(t)
-		whole := r.diff()
-		p := start(t, b.environment())
+		p := start(t, b.environment(), "stdio", "--max-output-bytes", "200000")
 		chat := ownChat(p, uuid.Nil)
 		b.serveDiff(http.StatusOK, map[string]any{"chat_id": chat, "diff": whole})
 		read, count := p.pages(map[string]any{"chat": chat, "max_bytes": 1 << 20})
 		require.True(t, whole == read, "the pages are the diff, byte for byte")
-		require.Greater(t, count, len(whole)/60_000, "a page stays within what a result may have")
+		require.Greater(t, count, len(whole)/200_000, "a page stays within what a result may have")
 		read, count = p.pages(map[string]any{"chat": chat, "max_bytes": 20_000, "files": []string{"module03/**", "!**/part0*.go"}})
 		require.True(t, r.diff("module03", ":!module03/part0*") == read, "so are those of some files")
 		require.Greater(t, count, len(read)/20_001)
