@@ -187,10 +187,15 @@ func (s *Server) readResource(ctx context.Context, q mcp.ReadResourceRequest) ([
 func notFound(err error) error {
 	var missing *resources.NotFoundError
 	if errors.As(err, &missing) {
-		return errors.Join(server.ErrResourceNotFound, err)
+		return nowhere{missing}
 	}
 	return err
 }
+
+// nowhere is what transport takes for a resource that does not exist.
+type nowhere struct{ *resources.NotFoundError }
+
+func (nowhere) Is(target error) bool { return target == server.ErrResourceNotFound }
 
 func (s *Server) listResources(ctx context.Context, cursor string) ([]mcp.Resource, string, error) {
 	source, err := s.source(ctx)

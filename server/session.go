@@ -161,11 +161,11 @@ func (s *Server) hooks() *server.Hooks {
 func escaped(uri string) string {
 	address, query, found := strings.Cut(uri, "?")
 	name, value, _ := strings.Cut(query, "=")
-	plain, err := url.QueryUnescape(value)
+	plain, err := url.PathUnescape(value) // a plus is a plus
 	if !found || err != nil {
 		return uri
 	}
-	return address + "?" + name + "=" + url.QueryEscape(plain)
+	return address + "?" + name + "=" + strings.ReplaceAll(url.QueryEscape(plain), "+", "%20")
 }
 
 // Progress implements tools.Peer.
