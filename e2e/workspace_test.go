@@ -250,7 +250,7 @@ func readWhole(t *testing.T, r repository, whole string) {
 		text, mime := p.resource(address)
 		require.Equal(t, "text/x-diff", mime)
 		require.True(t, whole == text)
-		for _, path := range []string{"Grüße.txt", "module00/part012.go", "logo.bin", "empty.txt"} {
+		for _, path := range []string{"Grüße.txt", "module00/part012.go", "logo.bin", "empty.txt", "--- a/odd"} {
 			text, mime := p.resource(address + "?file=" + url.PathEscape(path))
 			require.Equal(t, "text/x-diff", mime)
 			require.Equal(t, r.diff(path), text)
