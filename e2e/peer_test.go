@@ -24,7 +24,7 @@ type peer struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	in  io.WriteCloser
-	err *strings.Builder
+	err *logged
 
 	mu      sync.Mutex
 	last    int
@@ -33,6 +33,24 @@ type peer struct {
 	heard   []message     // notifications and answers, in the order in which they came
 	arrived chan struct{} // closed and renewed with every notification
 	ended   chan struct{}
+}
+
+// logged is what a process writes to standard error, which may be read while it writes.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 type message struct {
@@ -49,7 +67,7 @@ type message struct {
 // start runs the binary and says hello. It ends with the test, and must end well.
 func start(t *testing.T, environment []string, arguments ...string) *peer {
 	t.Helper()
-	p := &peer{t: t, err: &strings.Builder{}, waiting: map[string]chan message{}, arrived: make(chan struct{}), ended: make(chan struct{})}
+	p := &peer{t: t, err: &logged{}, waiting: map[string]chan message{}, arrived: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd = exec.Command(binary, arguments...)
 	p.cmd.Env = append([]string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, environment...)
 	p.cmd.Stderr = p.err

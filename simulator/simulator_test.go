@@ -239,7 +239,9 @@ func (s *socket) next() object {
 	s.t.Helper()
 	select {
 	case o, ok := <-s.in:
-		require.True(s.t, ok, "the socket ended: %v", s.end)
+		if !ok {
+			require.Fail(s.t, "the socket ended", "%v", s.end)
+		}
 		return o
 	case <-time.After(20 * time.Second):
 		require.Fail(s.t, "no event came")
