@@ -24,7 +24,7 @@ type peer struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	in  io.WriteCloser
-	err *logged
+	err *stderrText
 
 	mu      sync.Mutex
 	last    int
@@ -35,19 +35,19 @@ type peer struct {
 	ended   chan struct{}
 }
 
-// logged is what a process writes to standard error, which may be read while it writes.
-type logged struct {
+// stderrText is what a process writes to standard error, which may be read while it writes.
+type stderrText struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (l *logged) Write(b []byte) (int, error) {
+func (l *stderrText) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(b)
 }
 
-func (l *logged) String() string {
+func (l *stderrText) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
@@ -67,7 +67,7 @@ type message struct {
 // start runs the binary and says hello. It ends with the test, and must end well.
 func start(t *testing.T, environment []string, arguments ...string) *peer {
 	t.Helper()
-	p := &peer{t: t, err: &logged{}, waiting: map[string]chan message{}, arrived: make(chan struct{}), ended: make(chan struct{})}
+	p := &peer{t: t, err: &stderrText{}, waiting: map[string]chan message{}, arrived: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd = exec.Command(binary, arguments...)
 	p.cmd.Env = append([]string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, environment...)
 	p.cmd.Stderr = p.err
