@@ -170,6 +170,7 @@ func TestSocketsAreCountedAndClosed(t *testing.T) {
 		require.Equal(t, 1, w.Requests()["GET /chats/watch"])
 		require.Equal(t, 1, w.Requests()["POST /chats"])
 		stream, watch = w.dial(0, "/"+id+"/stream"), w.dial(0, "/watch")
+		eventually(t, "two sockets again", func() bool { return w.Sockets() == 2 })
 		w.Instance.Close()
 		want := websocket.StatusCode(-1)
 		if g == simulator.May2026 {
