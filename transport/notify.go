@@ -120,7 +120,7 @@ func (s *Session) ListChanged(what string) {
 	legacy := s.legacy
 	var listens []*listen
 	for l := range s.subs.listens {
-		if l.wantsList(method) {
+		if l.wantsList(method) && !l.request.silenced.Load() {
 			listens = append(listens, l)
 		}
 	}

@@ -123,7 +123,7 @@ func (s *Session) subscribers(uri string) (legacy bool, listens []*listen) {
 	defer s.mu.Unlock()
 	_, legacy = s.subs.legacy[uri]
 	for l := range s.subs.listens {
-		if _, ok := l.uris[uri]; ok {
+		if _, ok := l.uris[uri]; ok && !l.request.silenced.Load() {
 			listens = append(listens, l)
 		}
 	}
