@@ -9,7 +9,7 @@ import (
 
 const (
 	maxSide     = 8192     // pixels, of either side of a desktop
-	maxPixels   = 16 << 20 // of a whole desktop: 64 MiB as RGBA
+	maxPixels   = 9 << 20  // of a whole desktop, which 4096x2160 fits: 36 MiB as RGBA
 	maxReason   = 64 << 10 // bytes, of a refusal's reason and of a desktop's name
 	maxCutText  = 16 << 20 // bytes, of a clipboard, which is skipped unread
 	wireBuffer  = 32 << 10
