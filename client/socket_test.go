@@ -323,9 +323,9 @@ func TestABareEndAndAReset(t *testing.T) {
 }
 
 func TestASilentConnectionIsDead(t *testing.T) {
-	s := streamOf(t, client.Options{PingTimeout: 150 * time.Millisecond}, func(w *wire) {
-		for range 4 { // pings keep it alive beyond the time-out
-			time.Sleep(60 * time.Millisecond)
+	s := streamOf(t, client.Options{PingTimeout: 800 * time.Millisecond}, func(w *wire) {
+		for range 10 { // pings keep it alive beyond the time-out, which a busy machine must not reach between two of them
+			time.Sleep(100 * time.Millisecond)
 			w.frame(opPing, true, "1")
 		}
 		w.text(statusRunning)
@@ -334,7 +334,7 @@ func TestASilentConnectionIsDead(t *testing.T) {
 	_, err := s.Next(t.Context())
 	require.NoError(t, err)
 	_, err = s.Next(t.Context())
-	require.ErrorContains(t, err, "no frame and no ping for 150ms")
+	require.ErrorContains(t, err, "no frame and no ping for 800ms")
 	require.NotErrorIs(t, err, io.EOF)
 }
 
