@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -162,6 +163,7 @@ func TestAwaitOutlivesACutWatch(t *testing.T) {
 		w.turn(archived.ID, relay.TurnOptions{})
 		require.NoError(t, w.client.UpdateChat(w.ctx, archived.ID, client.UpdateChatRequest{Archived: new(true)}))
 		var down atomic.Bool
+		var watching sync.WaitGroup
 		w.server.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
 			if r.Header.Get("Upgrade") != "" && down.Load() {
 				rw.WriteHeader(http.StatusBadGateway)
@@ -174,13 +176,14 @@ func TestAwaitOutlivesACutWatch(t *testing.T) {
 			Observe: func(e relay.AwaitEvent) {
 				if e.Settlement == nil && !down.Swap(true) {
 					w.server.CloseSockets("watch", 1000)
-					go func() {
+					watching.Go(func() {
 						w.turnDirect(chat.ID)
 						down.Store(false)
-					}()
+					})
 				}
 			},
 		})
+		watching.Wait() // the wait may have seen the end first
 		require.Len(t, r.Settled, 2)
 	})
 }
