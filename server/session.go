@@ -77,7 +77,8 @@ func (s *Server) listening(t *transport.Session, filter mcp.SubscriptionFilter) 
 	}
 }
 
-// watchList follows the caller's list of chats, once for a session. A deployment that cannot be reached now costs only the notices until it can.
+// watchList follows the caller's list of chats, once for a session. While the deployment cannot be reached nobody sees what becomes of the list, so
+// its return is told as a change.
 func (s *session) watchList() {
 	ctx := s.transport.Context()
 	source, err := s.server.source(ctx)
@@ -85,11 +86,17 @@ func (s *session) watchList() {
 		return
 	}
 	s.background.Go(func() {
+		changed := func() { s.transport.ListChanged("resources") }
+		attempts := 0
 		cancel, err := persist(ctx, func() (func(), error) {
-			return resources.WatchList(ctx, source, func() { s.transport.ListChanged("resources") })
+			attempts++
+			return resources.WatchList(ctx, source, changed)
 		})
 		switch {
 		case err == nil:
+			if attempts > 1 {
+				changed()
+			}
 			<-ctx.Done()
 			cancel()
 		case ctx.Err() == nil:

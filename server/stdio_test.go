@@ -343,9 +343,12 @@ func TestTheListIsWatchedOnceTheDeploymentIsBack(t *testing.T) {
 	p := connect(t, sim, nil)
 	p.eventually("it was asked in vain", func() bool { return refused.Load() > 0 })
 	sim.Intercept(nil)
-	p.eventually("the watch is up", func() bool { return sim.SocketsOf("watch") == 1 })
+	told := func(times int) func() bool {
+		return func() bool { return len(p.notifications("notifications/resources/list_changed", "")) == times }
+	}
+	p.eventually("told that the list may have changed unseen", told(1))
 	p.chat("hello")
-	p.eventually("told of the new chat", func() bool { return len(p.notifications("notifications/resources/list_changed", "")) == 1 })
+	p.eventually("told of the new chat", told(2))
 }
 
 func TestATokenThatIsRefusedIsNotTriedAgain(t *testing.T) {

@@ -199,7 +199,33 @@ func encodeResult(id json.RawMessage, result any) ([]byte, error) {
 		Version string          `json:"jsonrpc"`
 		ID      json.RawMessage `json:"id"`
 		Result  any             `json:"result"`
-	}{mcp.JSONRPC_VERSION, id, result})
+	}{mcp.JSONRPC_VERSION, id, inOnePass(result)})
+}
+
+// inOnePass makes of the result of a tool what encodes at once. mcp-go's own goes through a map, is copied after that, and escapes every < and >.
+func inOnePass(result any) any {
+	r, ok := result.(*mcp.CallToolResult)
+	if !ok || r == nil {
+		return result
+	}
+	one := callResult{r.Meta, r.Content, r.InputRequests, r.IsError, r.RequestState, r.ResultType, r.StructuredContent}
+	if len(r.RawStructuredContent) > 0 {
+		one.Structured = json.RawMessage(r.RawStructuredContent)
+	}
+	if one.Content == nil {
+		one.Content = []mcp.Content{}
+	}
+	return one
+}
+
+type callResult struct {
+	Meta          *mcp.Meta         `json:"_meta,omitempty"`
+	Content       []mcp.Content     `json:"content"`
+	InputRequests mcp.InputRequests `json:"inputRequests,omitempty"`
+	IsError       bool              `json:"isError,omitempty"`
+	RequestState  string            `json:"requestState,omitempty"`
+	Type          mcp.ResultType    `json:"resultType,omitempty"`
+	Structured    any               `json:"structuredContent,omitempty"`
 }
 
 // encodeError answers id, or nobody in particular (null) if it is nil.

@@ -35,6 +35,9 @@ type outbox struct {
 	space  chan struct{} // closed when bytes may have fallen; nil while nobody waits
 	ready  chan struct{} // one token when there may be something to take
 	closed bool
+
+	// pour, if set, writes what is queued in the calling goroutine, or reports that somebody else is at it.
+	pour func() bool
 }
 
 func newOutbox(limit int, session, core *counters) *outbox {
@@ -113,6 +116,7 @@ func (o *outbox) push(n notice, admit func() error) error {
 		i.key, i.method, i.params = key, n.method, n.params
 	}
 	o.append(i)
+	o.nudge()
 	return nil
 }
 
@@ -159,12 +163,13 @@ func (o *outbox) resize(i *item, size int) {
 // client cancelled gets none. It waits while the outbox is full; after the end of ctx there is nobody to answer.
 func (o *outbox) respond(ctx context.Context, r *request, data []byte) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if o.admit(ctx) != nil {
 		r.answered = true
-		return
+	} else {
+		o.conclude(r, data)
 	}
-	o.conclude(r, data)
+	o.mu.Unlock()
+	o.flush()
 }
 
 // respondNow is respond without waiting.
@@ -172,6 +177,7 @@ func (o *outbox) respondNow(r *request, data []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.conclude(r, data)
+	o.nudge()
 }
 
 func (o *outbox) conclude(r *request, data []byte) {
@@ -194,11 +200,23 @@ func (o *outbox) ask(ctx context.Context, data []byte) error {
 		return ErrSessionOver
 	}
 	o.append(&item{data: data, size: len(data)})
+	o.nudge()
 	return nil
 }
 
-// reply queues what answers a message at once, however full the outbox is.
+// reply queues what answers a message at once, however full the outbox is. It never waits.
 func (o *outbox) reply(data []byte) {
+	o.replied(data)
+	o.nudge()
+}
+
+// deliver is reply for a caller that may wait for the client to read it.
+func (o *outbox) deliver(data []byte) {
+	o.replied(data)
+	o.flush()
+}
+
+func (o *outbox) replied(data []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.closed {
@@ -206,7 +224,7 @@ func (o *outbox) reply(data []byte) {
 	}
 }
 
-// append, admit and conclude run with o.mu held.
+// append, admit and conclude run with o.mu held. What is appended goes out after nudge or flush.
 func (o *outbox) append(i *item) {
 	if i.key != "" {
 		if o.keyed == nil {
@@ -217,7 +235,13 @@ func (o *outbox) append(i *item) {
 	o.queue = append(o.queue, i)
 	o.bytes += i.size
 	o.count(func(c *counters) { c.queued.Add(1) })
-	o.nudge()
+}
+
+// flush has what is queued sent at once where the stream allows that, else by the consumer. The caller does not hold o.mu.
+func (o *outbox) flush() {
+	if o.pour == nil || !o.pour() {
+		o.nudge()
+	}
 }
 
 // nudge makes the consumer look.

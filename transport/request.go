@@ -115,6 +115,16 @@ func (r *request) forget() {
 	}
 }
 
+// arrive counts one more running request, unless the session is about to end.
+func (s *Session) arrive() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.running++
+	}
+	return !s.closing
+}
+
 // leave counts one running request less.
 func (s *Session) leave() {
 	s.mu.Lock()

@@ -31,7 +31,7 @@ type Session struct {
 	version   string
 	level     mcp.LoggingLevel
 	inflight  map[string]*request
-	running   int           // requests in inflight that have a goroutine
+	running   int           // requests in inflight that have a goroutine, and pings
 	closing   bool          // no new requests
 	quiet     chan struct{} // closed once closing and nothing runs
 	subs      subscriptions

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -19,13 +20,17 @@ import (
 func (c *Core) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	s := c.newSession(ctx, "")
 	w := &lineWriter{out: out, box: s.out, broken: make(chan struct{}), done: make(chan struct{}), moved: make(chan struct{}, 1)}
+	s.out.pour = w.pour
 	go w.run()
-	ended := make(chan error, 1)
-	go func() { ended <- s.readLines(in) }()
+	l := &listener{
+		session: s, lines: &lineReader{in: bufio.NewReaderSize(in, 64<<10), max: c.opts.MaxLine},
+		crew: newCrew(s.Done()), ended: make(chan error, 1),
+	}
+	l.crew.run(l.listen)
 
 	var err error
 	select {
-	case err = <-ended:
+	case err = <-l.ended:
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-w.broken:
@@ -74,30 +79,44 @@ func (s *Session) cutShort() {
 	}
 }
 
-// readLines dispatches every line of in until it ends. Back-pressure works on the client, too: one that sends without
-// reading isn't read any further.
-func (s *Session) readLines(in io.Reader) error {
-	lines := &lineReader{in: bufio.NewReaderSize(in, 64<<10), max: s.core.opts.MaxLine}
-	crew := newCrew(s.Done())
-	for s.out.below(s.ctx, 2*s.core.opts.MaxQueued) == nil {
-		line, err := lines.next()
-		switch {
-		case errors.Is(err, errLineTooLong):
-			message := fmt.Sprintf("the message is longer than %d bytes", lines.max)
-			s.out.reply(encodeError(leadingID(line), &Error{Code: mcp.INVALID_REQUEST, Message: message}))
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		default:
-			s.receive(line, crew)
-		}
-	}
-	return nil
+// listener reads the client's lines. One goroutine at a time listens: whoever read a message that takes time hands the
+// listening on and serves the message itself, so that a call does not wait for another thread to wake up.
+type listener struct {
+	session *Session
+	lines   *lineReader
+	crew    *crew
+	ended   chan error // one error, or nil, when the input has ended
 }
 
-// receive handles one message: itself if it is quick or must be done before the next one, else by the crew.
-func (s *Session) receive(line []byte, crew *crew) {
+// listen takes line after line until the input ends or a message is to be served. Back-pressure works on the client, too:
+// one that sends without reading isn't read any further.
+func (l *listener) listen() {
+	s := l.session
+	for s.out.below(s.ctx, 2*s.core.opts.MaxQueued) == nil {
+		line, err := l.lines.next()
+		switch {
+		case errors.Is(err, errLineTooLong):
+			message := fmt.Sprintf("the message is longer than %d bytes", l.lines.max)
+			s.out.reply(encodeError(leadingID(line), &Error{Code: mcp.INVALID_REQUEST, Message: message}))
+		case err != nil:
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			l.ended <- err
+			return
+		default:
+			if serve := s.receive(line); serve != nil {
+				l.crew.run(l.listen)
+				serve()
+				return
+			}
+		}
+	}
+	l.ended <- nil
+}
+
+// receive does at once what must be done before the next message is read. What it returns, if anything, may take its time.
+func (s *Session) receive(line []byte) (serve func()) {
 	m, bad := parse(line)
 	switch {
 	case bad != nil:
@@ -106,14 +125,20 @@ func (s *Session) receive(line []byte, crew *crew) {
 		s.answer(m)
 	case m.ID == nil:
 		s.hear(s.ctx, m)
+	case m.Method == string(mcp.MethodPing) && s.arrive():
+		return func() {
+			defer s.leave()
+			s.out.deliver(s.handle(s.ctx, m))
+		}
 	case inline(m.Method):
 		s.out.reply(s.handle(s.ctx, m))
 		if m.Method == string(mcp.MethodInitialize) && s.isLegacy() {
 			s.open()
 		}
 	default:
-		s.start(m, crew)
+		return s.start(m)
 	}
+	return nil
 }
 
 func inline(method string) bool {
@@ -125,16 +150,16 @@ func inline(method string) bool {
 	}
 }
 
-// start registers m and runs it in a goroutine of its own.
-func (s *Session) start(m *message, crew *crew) {
+// start registers m and returns what serves it.
+func (s *Session) start(m *message) (serve func()) {
 	r, refused := s.begin(s.ctx, m, s.out)
 	if refused != nil {
 		s.out.reply(encodeError(m.ID, refused))
-		return
+		return nil
 	}
 	s.open()
 	turn := s.turn(m.Method)
-	crew.run(func() {
+	return func() {
 		defer turn.end()
 		turn.await()
 		if m.listens() {
@@ -146,7 +171,7 @@ func (s *Session) start(m *message, crew *crew) {
 			return
 		}
 		r.finish(s.core.serve(r, m))
-	})
+	}
 }
 
 // turn keeps the requests that change subscriptions in the order they came.
@@ -213,14 +238,17 @@ func (l *lineReader) next() ([]byte, error) {
 	}
 }
 
-// lineWriter is the one consumer of a session's outbox.
+// lineWriter writes a session's outbox: in a goroutine of its own, or in that of a request that has just been answered,
+// which saves the answer a change of threads.
 type lineWriter struct {
-	out    io.Writer
-	box    *outbox
-	err    error         // set before broken is closed
-	broken chan struct{} // closed when out failed
-	done   chan struct{} // closed when all is written, or broken
-	moved  chan struct{} // a token for each write that succeeded
+	out     io.Writer
+	box     *outbox
+	writing sync.Mutex    // held by whoever takes from box
+	buffer  []byte        // guarded by writing
+	err     error         // set before broken is closed
+	broken  chan struct{} // closed when out failed
+	done    chan struct{} // closed when all is written, or broken
+	moved   chan struct{} // a token for each write that succeeded
 }
 
 // writeSize is about how many bytes go out in one write. What waits beyond it can still be joined.
@@ -228,39 +256,62 @@ const writeSize = 64 << 10
 
 func (w *lineWriter) run() {
 	defer close(w.done)
-	var buffer []byte
 	for {
-		batch := w.box.take(writeSize)
-		if len(batch) == 0 {
-			if w.box.drained() {
-				return
-			}
-			<-w.box.ready
-			continue
-		}
-		buffer = buffer[:0]
-		for _, i := range batch {
-			data, err := i.encoded()
-			if err != nil {
-				data = lostJoin(i, err)
-			}
-			buffer = append(append(buffer, data...), '\n')
-		}
-		if _, err := w.out.Write(buffer); err != nil {
-			w.err = err
-			close(w.broken)
-			w.box.close()
+		w.writing.Lock()
+		wrote := w.write()
+		over := !wrote && w.box.drained()
+		w.writing.Unlock()
+		if over {
 			return
 		}
-		w.box.written(batch)
-		if cap(buffer) > 4*writeSize {
-			buffer = nil
-		}
-		select {
-		case w.moved <- struct{}{}:
-		default:
+		if !wrote {
+			<-w.box.ready
 		}
 	}
+}
+
+// pour writes some of what is queued, unless somebody else is at it.
+func (w *lineWriter) pour() bool {
+	if !w.writing.TryLock() {
+		return false
+	}
+	defer w.writing.Unlock()
+	w.write()
+	return true
+}
+
+// write takes a batch and writes it; false if there was none. It runs with w.writing held.
+func (w *lineWriter) write() bool {
+	batch := w.box.take(writeSize)
+	if len(batch) == 0 {
+		return false
+	}
+	buffer := w.buffer[:0]
+	for _, i := range batch {
+		data, err := i.encoded()
+		if err != nil {
+			data = lostJoin(i, err)
+		}
+		buffer = append(append(buffer, data...), '\n')
+	}
+	if w.buffer = buffer; cap(buffer) > 4*writeSize {
+		w.buffer = nil
+	}
+	if w.err != nil {
+		return true // nobody is there to read it
+	}
+	if _, err := w.out.Write(buffer); err != nil {
+		w.err = err
+		close(w.broken)
+		w.box.close()
+		return true
+	}
+	w.box.written(batch)
+	select {
+	case w.moved <- struct{}{}:
+	default:
+	}
+	return true
 }
 
 // lostJoin says on the wire that what a Merge made can't be sent.
