@@ -77,6 +77,17 @@ func TestCancelOfUnknownOrFinishedRequestsIsIgnored(t *testing.T) {
 	require.Equal(t, `"ping"`, string(p.next().ID))
 }
 
+func TestACancellationIsHeardWhileAnAnswerIsStillToBeRead(t *testing.T) {
+	p := connect(t, transport.Options{DrainTimeout: 10 * time.Millisecond})
+	p.hello(`{}`)
+	p.write(call(1, "wait", ""), call(2, "echo", `"text":"x"`))
+	// The pipe takes the answer only when somebody reads it, so its writer stands still, and nobody else does.
+	p.write(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
+	answers := p.rest()
+	require.Len(t, answers, 1)
+	require.Equal(t, "x", decode(t, answers[0]).text())
+}
+
 func TestThousandWaitsHoldNothingUp(t *testing.T) {
 	p := connect(t, transport.Options{DrainTimeout: 10 * time.Millisecond})
 	p.hello(`{}`)

@@ -131,12 +131,12 @@ func brief(v any) string {
 func (c *comparer) object(at place, recorded, live map[string]any) error {
 	missing, extra := []string{}, []string{}
 	for key := range recorded {
-		if _, ok := live[key]; !ok {
+		if _, ok := live[key]; !ok && !c.free(key) {
 			missing = append(missing, key)
 		}
 	}
 	for key := range live {
-		if _, ok := recorded[key]; !ok {
+		if _, ok := recorded[key]; !ok && !c.free(key) {
 			extra = append(extra, key)
 		}
 	}
@@ -150,11 +150,19 @@ func (c *comparer) object(at place, recorded, live map[string]any) error {
 		at.interrupted = !complete
 	}
 	for _, key := range slices.Sorted(maps.Keys(recorded)) {
+		if _, ok := live[key]; !ok {
+			continue
+		}
 		if err := c.value(at.child(key), recorded[key], live[key]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// free tells of what a chat has only at times whether this one may have it or not.
+func (c *comparer) free(key string) bool {
+	return c.stale && slices.Contains([]string{"plan_mode", "last_error", "workspace_id", "build_id", "agent_id"}, key)
 }
 
 func (c *comparer) array(at place, recorded, live []any) error {

@@ -52,6 +52,16 @@ func (m *mismatches) lists(key string) bool {
 	return ok
 }
 
+// of is how many exchanges and WebSockets of a recording are listed.
+func (m *mismatches) of(recording string) (n int) {
+	for key := range m.reasons {
+		if rest, ok := strings.CutPrefix(key, recording); ok && strings.ContainsAny(rest[:1], "#~") {
+			n++
+		}
+	}
+	return n
+}
+
 func (m *mismatches) excludes(r *Request) bool {
 	for class := range m.classes {
 		method, text, _ := strings.Cut(class, ":")

@@ -35,6 +35,12 @@ func (p *player) open(i int, ws *Socket) {
 		return
 	}
 	p.sockets[i] = w
+	if kind := socketKind(ws); kind == "stream" && len(ws.Frames) > 0 && ws.Frames[0].Dir == "recv" {
+		eventually(abreast, func() bool { // what is done next must not show in the snapshot
+			received, closed := w.seen()
+			return len(received) > 0 || closed != nil
+		})
+	}
 }
 
 // settled waits for the end of a turn that was over when the recorder opened its stream.
@@ -78,7 +84,7 @@ func (p *player) shut(i int, ws *Socket) {
 	}
 	delete(p.sockets, i)
 	o := outcome{key: p.key("~" + strings.ReplaceAll(ws.ID, " ", "_")), socket: true, frames: len(recordedMessages(ws))}
-	within := patience
+	within := mustCome
 	if p.list.lists(o.key) {
 		within = 150 * time.Millisecond
 	}

@@ -53,8 +53,9 @@ type moment struct {
 }
 
 const (
-	patience = 8 * time.Second // until a state must be reached
-	abreast  = 3 * time.Second // until a stream has told as much as the recorded one
+	mustCome = time.Minute      // until what is compared is as recorded; only a failure takes that long
+	patience = 15 * time.Second // until a state is reached that some recordings never show
+	abreast  = 6 * time.Second  // until a stream has told as much as the recorded one, which lost turns never do
 	hurry    = 700 * time.Millisecond
 	tick     = 15 * time.Millisecond
 )
@@ -183,7 +184,7 @@ func (p *player) exchange(s Step) {
 		return
 	}
 	p.ready(s)
-	within := patience
+	within := mustCome
 	if p.list.lists(o.key) {
 		within = 150 * time.Millisecond
 	}
