@@ -8,7 +8,9 @@ import { CallToolResultSchema, LoggingMessageNotificationSchema, ResourceUpdated
 const [url, token] = process.argv.slice(2);
 const tell = what => process.stdout.write(JSON.stringify(what) + '\n');
 
-// The SDK keeps to itself which event came on which stream; that is read off the wire.
+// The SDK keeps to itself which event came on which stream; that is read off the wire. A resumed stream begins with the id
+// that it goes on from, which is no news.
+const known = new Set();
 const fetchAndTell = async (input, init) => {
   const response = await fetch(input, init);
   if (!response.body || !response.headers.get('content-type')?.startsWith('text/event-stream')) return response;
@@ -22,7 +24,9 @@ const fetchAndTell = async (input, init) => {
       for (const line of lines) {
         if (line.startsWith('id: ')) id = line.slice(4);
         if (line.startsWith('data: ') && id) {
-          tell({ event: id, message: line.length > 6 ? JSON.parse(line.slice(6)) : {} });
+          const message = line.length > 6 ? JSON.parse(line.slice(6)) : undefined;
+          if (message || !known.has(id)) tell({ event: id, message: message ?? {} });
+          known.add(id);
           id = undefined;
         }
       }

@@ -68,7 +68,11 @@ func newServer() *server.MCPServer {
 		}
 		for i := range q.GetInt("n", 1) {
 			transport.Progress(ctx, fmt.Sprint("step ", i+1))
-			time.Sleep(time.Duration(q.GetInt("ms", 0)) * time.Millisecond)
+			select {
+			case <-time.After(time.Duration(q.GetInt("ms", 0)) * time.Millisecond):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}
 		return text("done"), nil
 	})

@@ -236,12 +236,14 @@ func (h *HTTPHandler) lookupShared(x *exchange, id string, s *httpSession) (*htt
 			return nil, err
 		}
 	}
+	// Whoever finds a session that is being taken over waits for that: its streams are not there before.
+	s.adopted.Do(func() { s.takeOver(x.ctx, record) })
 	s.enter()
 	_ = s.save()
 	return s, nil
 }
 
-// adopt goes on with a session that another replica opened.
+// adopt makes room for a session that another replica opened.
 func (h *HTTPHandler) adopt(x *exchange, record SessionRecord) (*httpSession, error) {
 	if err := h.admit(x.identity); err != nil {
 		return nil, err
@@ -249,9 +251,8 @@ func (h *HTTPHandler) adopt(x *exchange, record SessionRecord) (*httpSession, er
 	s := h.newHTTPSession(x.ctx, record.ID, record.Identity)
 	if first := h.add(s); first != s {
 		h.leave(x.identity)
-		s = first
+		return first, nil
 	}
-	s.adopted.Do(func() { s.takeOver(x.ctx, record) })
 	return s, nil
 }
 

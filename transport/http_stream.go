@@ -258,7 +258,7 @@ func (h *HTTPHandler) resume(x *exchange, s *httpSession, last string) error {
 	for n := range missed {
 		missed[n].ID = name + "_" + missed[n].ID
 	}
-	out := &sse{x: x, st: st, resumed: true}
+	out := &sse{x: x, st: st, resumed: last}
 	failed := out.comment() != nil || out.write(missed) != nil
 	complete := len(missed) > 0 && missed[len(missed)-1].Last
 	switch {
@@ -275,11 +275,12 @@ func (h *HTTPHandler) resume(x *exchange, s *httpSession, last string) error {
 type sse struct {
 	x       *exchange
 	st      *stream
-	resumed bool
+	resumed string // id that the client goes on after
 	primed  string // id of the event without data that comes first
 }
 
-// open sends the header and, to clients of 2025-11-25, an event without data to resume from before anything was said.
+// open sends the header and, to clients of 2025-11-25, an event without data to resume from before anything was said. On a resumed stream that is the
+// one they came with: some forget it with the connection that they had it from.
 func (s *sse) open() error {
 	if s.x.streaming {
 		return nil
@@ -306,7 +307,11 @@ const reconnectAfter = "1000"
 
 // prime logs the event that opens a fresh stream, unless that is open. It runs with st.mu held.
 func (s *sse) prime() {
-	if s.x.streaming || s.primed != "" || s.resumed || s.st.session == nil || s.st.session.ProtocolVersion() < mcp.ProtocolVersion20251125 {
+	switch {
+	case s.x.streaming, s.primed != "", s.st.session == nil, s.st.session.ProtocolVersion() < mcp.ProtocolVersion20251125:
+		return
+	case s.resumed != "":
+		s.primed = s.resumed
 		return
 	}
 	events := []Event{{Data: []byte{}}}

@@ -422,6 +422,75 @@ func TestReplicasShareASessionThroughTheStores(t *testing.T) {
 	e.ends()
 }
 
+// slowEvents holds up the first After.
+type slowEvents struct {
+	transport.EventStore
+	asked, goOn chan struct{}
+	once        sync.Once
+}
+
+func (e *slowEvents) After(ctx context.Context, session, stream, id string) ([]transport.Event, error) {
+	e.once.Do(func() {
+		close(e.asked)
+		<-e.goOn
+	})
+	return e.EventStore.After(ctx, session, stream, id)
+}
+
+func TestWhoeverFindsASessionBeingTakenOverWaitsForItsStreams(t *testing.T) {
+	sessions, log := transport.NewMemorySessions(), transport.NewMemoryEvents(0)
+	a := openSite(t, transport.Options{DrainTimeout: time.Millisecond}, transport.HTTPOptions{Sessions: sessions, Events: log})
+	c := a.hello("u", "2025-11-25", `{}`)
+	lost, hangUp := context.WithCancel(t.Context())
+	wait := strings.Replace(call(1, "progress", `"n":1,"ms":60000`), `"params":{`, `"params":{"_meta":{"progressToken":1},`, 1)
+	e := c.stream(lost, wait)
+	require.Equal(t, 1, e.next().Params.Progress)
+	hangUp()
+
+	slow := &slowEvents{EventStore: log, asked: make(chan struct{}), goOn: make(chan struct{})}
+	b := openSite(t, transport.Options{}, transport.HTTPOptions{Sessions: sessions, Events: slow})
+	onB := &caller{site: b, session: c.session, headers: c.headers}
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		onB.stream(t.Context(), "").body.Close()
+	}()
+	<-slow.asked
+	told := make(chan string)
+	go func() {
+		data, _ := onB.stream(t.Context(), "", "Last-Event-ID", e.last).message()
+		told <- data
+	}()
+	select {
+	case early := <-told:
+		require.Fail(t, "answered before the session was taken over", early)
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(slow.goOn)
+	answer := decode(t, <-told)
+	require.True(t, answer.Result.IsError)
+	require.Contains(t, answer.text(), "look before you repeat it")
+	<-opened
+	readAll(t, c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`))
+}
+
+func TestAResumedStreamSaysFirstWhereItGoesOn(t *testing.T) {
+	x := openSite(t, transport.Options{}, transport.HTTPOptions{})
+	c := x.hello("u", "2025-11-25", `{}`)
+	ctx, hangUp := context.WithCancel(t.Context())
+	e := c.stream(ctx, "")
+	require.NoError(t, (<-x.opened).Notify(t.Context(), "notifications/burst", map[string]any{"i": 7}, nil))
+	require.Equal(t, 7, e.next().Params.I)
+	hangUp()
+	ctx, hangUp = context.WithCancel(t.Context())
+	again := c.stream(ctx, "", "Last-Event-ID", e.last)
+	data, err := again.raw()
+	require.NoError(t, err)
+	require.Empty(t, data)
+	require.Equal(t, e.last, again.last)
+	hangUp()
+}
+
 type failingStore struct{ *transport.MemorySessions }
 
 func (failingStore) Load(context.Context, string) (transport.SessionRecord, error) {
