@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"coder-chats-mcp/simulator"
 
@@ -204,7 +205,7 @@ func TestASharedChatMayBeRead(t *testing.T) {
 	}
 	require.Equal(t, 204, share(bob, "").status)
 	require.Equal(t, 404, w.call(1, "GET", "/"+id, nil).status)
-	require.Equal(t, 3., w.get("/" + id + "/cost")["request_count"])
+	require.Eventually(t, func() bool { return w.get("/" + id + "/cost")["request_count"] == 3. }, 20*time.Second, 5*time.Millisecond, "the turn, its title, its summary")
 	require.Equal(t, 409, w.call(0, "POST", "/"+id+"/reconcile-invalid", nil).status)
 	require.Equal(t, 200, w.call(0, "PUT", "/"+id+"/context", nil).status)
 	require.Equal(t, "[]\n", string(w.call(0, "GET", "/"+id+"/debug/runs", nil).body))

@@ -27,6 +27,12 @@ func TestSimulatorAnswersAsRecorded(t *testing.T) {
 		mu       sync.Mutex
 		outcomes = map[string][]outcome{}
 	)
+	record := func(one recorded, got []outcome) {
+		mu.Lock()
+		defer mu.Unlock()
+		outcomes[one.generation] = append(outcomes[one.generation], got...)
+	}
+	var doubtful []recorded
 	t.Run("recordings", func(t *testing.T) {
 		// Replays wait most of the time: more of them at once than processors.
 		var replays errgroup.Group
@@ -34,16 +40,25 @@ func TestSimulatorAnswersAsRecorded(t *testing.T) {
 		for _, one := range everyRecording(t, list) {
 			replays.Go(func() error {
 				t.Run(one.key(), func(t *testing.T) {
-					got := replayed(t, one.generation, one.all, one.Recording, list)
+					got, complaints := replayed(t, one, list)
+					if len(complaints) == 0 {
+						record(one, got)
+						return
+					}
+					t.Log(strings.Join(complaints, "\n"))
 					mu.Lock()
 					defer mu.Unlock()
-					outcomes[one.generation] = append(outcomes[one.generation], got...)
+					doubtful = append(doubtful, one)
 				})
 				return nil
 			})
 		}
 		require.NoError(t, replays.Wait())
 	})
+	require.LessOrEqual(t, len(doubtful), mostDoubtful, "recordings that do not match")
+	for _, one := range doubtful {
+		t.Run("alone/"+one.key(), func(t *testing.T) { record(one, replayedAlone(t, one, list)) })
+	}
 	seen := map[string]bool{}
 	for _, generation := range []string{may, august} {
 		summarize(t, generation, outcomes[generation])
@@ -93,23 +108,44 @@ func fullRun(outcomes map[string][]outcome) bool {
 	return true
 }
 
-func replayed(t *testing.T, generation string, all []Recording, r Recording, list *mismatches) []outcome {
+// A recording is one of the ways in which a server's background work (titles, summaries, workers that pick up chats) fell between what the recorder
+// did. On a busy machine it may fall otherwise in a replay, so a few recordings are replayed once more, one at a time: one of the tries must match.
+const (
+	mostDoubtful = 8
+	triesAlone   = 3
+)
+
+func replayedAlone(t *testing.T, one recorded, list *mismatches) []outcome {
+	for try := 1; ; try++ {
+		got, complaints := replayed(t, one, list)
+		if len(complaints) > 0 && try < triesAlone {
+			continue
+		}
+		for _, complaint := range complaints {
+			t.Error(complaint)
+		}
+		return got
+	}
+}
+
+// replayed plays a recording and says what was not as it should be.
+func replayed(t *testing.T, one recorded, list *mismatches) (outcomes []outcome, complaints []string) {
 	p := &player{
-		session: newSession(t, generation, r), list: list,
+		session: newSession(t, one.generation, one.Recording), list: list,
 		sockets: map[int]*wire{}, pending: map[int]chan sent{}, born: map[string]birth{},
 	}
-	p.play(implied(generation, all, r))
+	p.play(implied(one.generation, one.all, one.Recording))
 	for _, o := range p.outcomes {
 		reason, listed := list.reasons[o.key]
 		switch {
 		case o.class:
 		case o.err != nil && !listed:
-			t.Errorf("%s: %v", o.key, o.err)
+			complaints = append(complaints, fmt.Sprintf("%s: %v", o.key, o.err))
 		case o.err == nil && listed:
-			t.Errorf("%s matches now: take it from mismatches.txt (%s)", o.key, reason)
+			complaints = append(complaints, fmt.Sprintf("%s matches now: take it from mismatches.txt (%s)", o.key, reason))
 		}
 	}
-	return p.outcomes
+	return p.outcomes, complaints
 }
 
 func summarize(t *testing.T, generation string, outcomes []outcome) {

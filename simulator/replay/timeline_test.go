@@ -53,7 +53,7 @@ type moment struct {
 }
 
 const (
-	mustCome = time.Minute      // until what is compared is as recorded; only a failure takes that long
+	mustCome = 20 * time.Second // until what is compared is as recorded; only a failure takes that long
 	patience = 15 * time.Second // until a state is reached that some recordings never show
 	abreast  = 6 * time.Second  // until a stream has told as much as the recorded one, which lost turns never do
 	hurry    = 700 * time.Millisecond
