@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"coder-chats-mcp/client"
 )
 
 // credentials are a deployment and a token for it.
@@ -63,9 +65,9 @@ func storedLogin() (credentials, error) {
 }
 
 func sameDeployment(a, b string) bool {
-	first, err := url.Parse(a)
-	second, err2 := url.Parse(b)
-	return err == nil && err2 == nil && first.Scheme == second.Scheme && first.Host == second.Host && b != ""
+	host, err := client.NewHost(a, client.Options{})
+	other, err2 := url.Parse(b)
+	return err == nil && err2 == nil && host.Serves(other)
 }
 
 // withoutUser is the address as a message may show it.

@@ -260,6 +260,9 @@ func (c *Client) chat(ctx context.Context, k call) (*Chat, error) {
 	if err := c.do(ctx, k); err != nil {
 		return nil, err
 	}
+	if chat.ID == uuid.Nil {
+		return nil, k.incomplete("the chat's id")
+	}
 	return chat, nil
 }
 

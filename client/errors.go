@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -128,6 +129,15 @@ func (e *Error) nextWithoutAnswer() string {
 // Unwrap gives the cause of an Error that no answer of the API is behind: a net error, a context's, a RedirectError.
 func (e *Error) Unwrap() error { return e.cause }
 
+// Unsent reports whether an operation that writes failed before the server could have heard of it: on a read that comes before it, on connecting, or on a
+// redirect that was not followed.
+func (e *Error) Unsent() bool {
+	var redirect *RedirectError
+	var network *net.OpError
+	return e.Method == http.MethodGet || e.Method == "" ||
+		e.Status == 0 && (errors.As(e.cause, &redirect) || errors.As(e.cause, &network) && network.Op == "dial")
+}
+
 // KindOf is the Kind of the Error in err's chain, "" when there is none.
 func KindOf(err error) Kind {
 	var e *Error
@@ -199,6 +209,9 @@ const routeNotFound = "Route not found."
 // queueFull tells a full message queue from the rate limit: both are 429, this one without Retry-After (019).
 const queueFull = "Message queue is full."
 
+// bodyTooLarge is what net/http says inside a server of May, which passes it on as the detail of a 400.
+const bodyTooLarge = "http: request body too large"
+
 // maxErrorBody bounds how much of a failed answer is read.
 const maxErrorBody = 256 << 10
 
@@ -211,11 +224,14 @@ func (c *Client) answerError(k *call, resp *http.Response) *Error {
 	}
 	e.say(body, resp)
 	e.Message, e.Detail = c.redact(e.Message), c.redact(e.Detail)
+	for i, v := range e.Validations {
+		e.Validations[i] = Validation{Field: c.redact(v.Field), Detail: c.redact(v.Detail)}
+	}
 	e.noRoute = resp.StatusCode == http.StatusNotFound && e.Message == routeNotFound
 	if k.takenForID(e.Message) {
 		e.noRoute, e.Message, e.Detail = true, "It took the operation's name for a chat's id ("+k.path[0]+").", ""
 	}
-	e.Kind = kindOf(resp.StatusCode, e.Message)
+	e.Kind = kindOf(resp.StatusCode, e.Message, e.Detail)
 	if e.noRoute {
 		e.Kind = KindUnsupported
 	}
@@ -268,7 +284,7 @@ func locationHost(resp *http.Response) string {
 	return origin(u)
 }
 
-func kindOf(status int, message string) Kind {
+func kindOf(status int, message, detail string) Kind {
 	switch status {
 	case http.StatusUnauthorized:
 		return KindUnauthorized
@@ -291,7 +307,7 @@ func kindOf(status int, message string) Kind {
 		return KindTimeout
 	}
 	if status >= 400 && status < 500 {
-		if message == "http: request body too large" { // May's 256 KiB of create and tool-results (008)
+		if detail == bodyTooLarge || message == bodyTooLarge { // May's 256 KiB of create and tool-results (008)
 			return KindTooLarge
 		}
 		return KindInvalidArgument

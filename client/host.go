@@ -125,6 +125,8 @@ func transport(o Options) http.RoundTripper {
 // maxRedirects is how far a GET is followed on the same host.
 const maxRedirects = 5
 
+var errRedirectLoop = errors.New("it redirects in a circle")
+
 // checkRedirect follows a GET on the configured scheme, host and port, and nothing else: net/http would carry the token
 // header along.
 func (h *Host) checkRedirect(r *http.Request, via []*http.Request) error {
@@ -134,7 +136,7 @@ func (h *Host) checkRedirect(r *http.Request, via []*http.Request) error {
 	case via[0].Method != http.MethodGet:
 		return http.ErrUseLastResponse
 	case len(via) > maxRedirects:
-		return errors.New("it redirects in a circle")
+		return errRedirectLoop
 	}
 	return nil
 }
@@ -150,6 +152,9 @@ func origin(u *url.URL) string {
 	}
 	return u.Scheme + "://" + host
 }
+
+// Serves reports whether an address is this deployment's: its scheme, host and port, however they are written.
+func (h *Host) Serves(u *url.URL) bool { return origin(u) == origin(h.base) }
 
 // URL is the deployment's address, without a trailing slash.
 func (h *Host) URL() *url.URL {

@@ -195,9 +195,12 @@ func (c *Client) SendMessage(ctx context.Context, id uuid.UUID, r SendMessageReq
 		r.Content = []InputPart{}
 	}
 	sent := new(SendMessageResponse)
-	err := c.do(ctx, call{op: "send chat message", method: http.MethodPost, path: chatPath(id, "messages"), in: r, out: sent})
-	if err != nil {
+	k := call{op: "send chat message", method: http.MethodPost, path: chatPath(id, "messages"), in: r, out: sent}
+	if err := c.do(ctx, k); err != nil {
 		return nil, err
+	}
+	if sent.Message == nil && sent.QueuedMessage == nil && len(sent.Messages) == 0 {
+		return nil, k.incomplete("the message")
 	}
 	return sent, nil
 }
@@ -224,12 +227,15 @@ func (c *Client) EditMessage(ctx context.Context, id uuid.UUID, messageID int64,
 		r.Content = []InputPart{}
 	}
 	edited := new(EditMessageResponse)
-	err := c.do(ctx, call{
+	k := call{
 		op: "edit chat message", method: http.MethodPatch,
 		path: chatPath(id, "messages", strconv.FormatInt(messageID, 10)), in: r, out: edited,
-	})
-	if err != nil {
+	}
+	if err := c.do(ctx, k); err != nil {
 		return nil, err
+	}
+	if edited.Message == nil {
+		return nil, k.incomplete("the message")
 	}
 	return edited, nil
 }

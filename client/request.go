@@ -199,6 +199,14 @@ func (b *keptBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
+// incomplete is the error of an answer that was a success and lacks what the operation is about. What writes was done.
+func (k *call) incomplete(missing string) *Error {
+	return &Error{
+		Op: k.op, Kind: KindUnavailable, Method: k.methodName(), Status: http.StatusOK,
+		Message: "The answer lacks " + missing + ", so it is not what the Chats API would say (a proxy in between?).",
+	}
+}
+
 func (c *Client) request(ctx context.Context, k *call, path []string) (*http.Request, error) {
 	body, size := k.body, k.size
 	if k.in != nil {

@@ -79,7 +79,7 @@ func second[T any](_ T, err error) error { return err }
 func TestAGetIsFollowedOnTheSameHost(t *testing.T) {
 	p := newPeer(t, map[string]http.HandlerFunc{
 		"GET " + chatAddress: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/moved", http.StatusFound) },
-		"GET /moved":         reply(200, `{"title":"here"}`),
+		"GET /moved":         reply(200, `{"id":"1c3ff024-0450-497b-97d5-a65464216353","title":"here"}`),
 	})
 	chat, err := p.client(t, client.Options{}).GetChat(t.Context(), chatID)
 	require.NoError(t, err)
@@ -87,10 +87,12 @@ func TestAGetIsFollowedOnTheSameHost(t *testing.T) {
 	require.Equal(t, token, p.headers["GET /moved"].Get("Coder-Session-Token"))
 }
 
+const aChat = `{"id":"1c3ff024-0450-497b-97d5-a65464216353"}`
+
 func TestOnlyGetsAreTriedAgain(t *testing.T) {
 	for _, status := range []int{502, 503, 504} {
 		p := newPeer(t, map[string]http.HandlerFunc{
-			"GET " + chatAddress:                   sequence(reply(status, ""), reply(status, ""), reply(200, `{}`)),
+			"GET " + chatAddress:                   sequence(reply(status, ""), reply(status, ""), reply(200, aChat)),
 			"POST /api/experimental/chats":         reply(status, ""),
 			"POST " + chatAddress + "/messages":    reply(status, ""),
 			"PATCH " + chatAddress + "/messages/7": reply(status, ""),
@@ -135,7 +137,7 @@ const limited = `{"message":"You've been rate limited for sending more than 512 
 
 func TestRetryAfterIsHonouredUpToTheMaximum(t *testing.T) {
 	p := newPeer(t, map[string]http.HandlerFunc{
-		"GET " + chatAddress: sequence(withHeader("Retry-After", "1", reply(429, limited)), reply(200, `{}`)),
+		"GET " + chatAddress: sequence(withHeader("Retry-After", "1", reply(429, limited)), reply(200, aChat)),
 	})
 	began := time.Now()
 	_, err := p.client(t, client.Options{}).GetChat(t.Context(), chatID)
@@ -216,7 +218,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 		{409, `{"message":"Chat is not in an interruptible state."}`, client.KindConflict, "Chat is not in an interruptible state.", nil},
 		{410, `{"message":"Gone."}`, client.KindUnsupported, "Gone.", nil},
 		{413, `{"message":"Request body too large."}`, client.KindTooLarge, "Request body too large.", nil},
-		{400, `{"message":"http: request body too large"}`, client.KindTooLarge, "http: request body too large", nil},
+		{400, `{"message":"Request body must be valid JSON.","detail":"http: request body too large"}`, client.KindTooLarge, "Request body must be valid JSON.", nil},
 		{400, "Something is wrong with your CSRF token. Please refresh the page.\n", client.KindInvalidArgument, "Something is wrong with your CSRF token. Please refresh the page.", nil},
 		{428, "Bypass header not allowed.\n", client.KindInvalidArgument, "Bypass header not allowed.", []string{"428 Precondition Required"}},
 		{426, "WebSocket protocol violation: Connection header \"\" does not contain Upgrade\n{\"message\":\"Failed to open chat watch stream.\",\"detail\":\"d\"}\n",
@@ -229,6 +231,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 		{500, `<html><title><b></title>`, client.KindUnavailable, "an HTML page, not the API's JSON (a proxy in between?)", nil},
 		{500, "line one\x00\x1b[31m\r\nline two " + strings.Repeat("ä", 500), client.KindUnavailable, "", []string{"line one [31m line two ä", "…"}},
 		{500, `{"message":"token ` + token + ` was refused"}`, client.KindUnavailable, "token [token] was refused", nil},
+		{400, `{"message":"m","validations":[{"field":"` + token + `","detail":"value ` + token + ` is bad"}]}`, client.KindInvalidArgument, "m", []string{"[[token]: value [token] is bad]"}},
 		{500, `[1,2]`, client.KindUnavailable, "[1,2]", nil},
 	} {
 		t.Run(fmt.Sprintf("%d %.40s", c.status, c.body), func(t *testing.T) {
@@ -334,7 +337,7 @@ func TestTheConnectionThatBreaksInTheMiddleOfAnAnswer(t *testing.T) {
 	p := newPeer(t, map[string]http.HandlerFunc{"GET " + chatAddress: sequence(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
 		_, _ = io.WriteString(w, `{"id":`)
-	}, reply(200, `{"title":"whole"}`))})
+	}, reply(200, `{"id":"1c3ff024-0450-497b-97d5-a65464216353","title":"whole"}`))})
 	chat, err := p.client(t, client.Options{}).GetChat(t.Context(), chatID)
 	require.NoError(t, err)
 	require.Equal(t, "whole", chat.Title)
@@ -443,6 +446,39 @@ func TestChatKeepsWhatItDoesNotKnow(t *testing.T) {
 	require.Error(t, json.Unmarshal([]byte(`[]`), &part))
 }
 
+func TestASuccessWithoutWhatItIsAboutIsNone(t *testing.T) {
+	p := newPeer(t, map[string]http.HandlerFunc{
+		"POST /api/experimental/chats":         reply(201, `{}`),
+		"GET " + chatAddress:                   reply(200, `{}`),
+		"POST " + chatAddress + "/messages":    reply(200, `{"queued":false}`),
+		"PATCH " + chatAddress + "/messages/9": reply(200, `{"messages":[]}`),
+	})
+	c := p.client(t, client.Options{})
+	_, created := c.CreateChat(t.Context(), client.CreateChatRequest{OrganizationID: chatID})
+	_, got := c.GetChat(t.Context(), chatID)
+	_, sent := c.SendMessage(t.Context(), chatID, client.SendMessageRequest{})
+	_, edited := c.EditMessage(t.Context(), chatID, 9, client.EditMessageRequest{})
+	for _, err := range []error{created, got, sent, edited} {
+		e := asError(t, err)
+		require.Equal(t, client.KindUnavailable, e.Kind)
+		require.Contains(t, e.Message, "lacks")
+		require.Equal(t, e.Method == http.MethodGet, e.Unsent())
+	}
+}
+
+func TestAWriteThatNeverLeftIsToldFromOneThatMayHaveArrived(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	c, err := client.New(gone.URL, token, client.Options{Retries: -1})
+	require.NoError(t, err)
+	require.True(t, asError(t, c.UpdateChat(t.Context(), chatID, client.UpdateChatRequest{})).Unsent(), "nobody listens")
+
+	p := newPeer(t, map[string]http.HandlerFunc{"PATCH " + chatAddress: func(w http.ResponseWriter, _ *http.Request) {
+		panic(http.ErrAbortHandler)
+	}})
+	require.False(t, asError(t, p.client(t, client.Options{}).UpdateChat(t.Context(), chatID, client.UpdateChatRequest{})).Unsent(), "the connection broke")
+}
+
 func TestSendEditAndQueue(t *testing.T) {
 	p := newPeer(t, map[string]http.HandlerFunc{
 		"POST " + chatAddress + "/messages":         reply(200, `{"queued_message":{"id":3},"messages":[{"id":9}],"queued":true,"warnings":["w"]}`),
@@ -450,8 +486,8 @@ func TestSendEditAndQueue(t *testing.T) {
 		"DELETE " + chatAddress + "/queue/3":        reply(204, ""),
 		"POST " + chatAddress + "/queue/3/promote":  reply(202, `{"message":"Promoted."}`),
 		"POST " + chatAddress + "/tool-results":     reply(204, ""),
-		"POST " + chatAddress + "/title/regenerate": reply(200, `{"title":"new"}`),
-		"POST /api/experimental/chats":              reply(201, `{"status":"pending"}`),
+		"POST " + chatAddress + "/title/regenerate": reply(200, `{"id":"1c3ff024-0450-497b-97d5-a65464216353","title":"new"}`),
+		"POST /api/experimental/chats":              reply(201, `{"id":"1c3ff024-0450-497b-97d5-a65464216353","status":"pending"}`),
 		"GET " + chatAddress + "/prompts":           reply(200, `{"prompts":[{"id":9,"text":"hi"}]}`),
 		"GET " + chatAddress + "/diff":              reply(200, `{"chat_id":"`+chatID.String()+`","branch":"b","diff":"d"}`),
 	})

@@ -54,7 +54,7 @@ func mayPass(k *call, err error) bool {
 		var certificate *tls.CertificateVerificationError
 		var redirect *RedirectError
 		return e.Kind == KindUnavailable && !errors.Is(err, context.Canceled) &&
-			!errors.As(err, &certificate) && !errors.As(err, &redirect)
+			!errors.As(err, &certificate) && !errors.As(err, &redirect) && !errors.Is(err, errRedirectLoop)
 	}
 	return false
 }

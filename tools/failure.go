@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -79,15 +80,18 @@ func explain(t Spec, s *Session, err error) *Failure {
 	case errors.Is(err, context.Canceled):
 		return &Failure{Kind: string(client.KindTimeout), Message: "the call was cancelled", Next: "what was sent before that is done; look with get_chat"}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Failure{Kind: string(client.KindTimeout), Message: "the call took too long", Next: after(t, "call it again")}
+		return &Failure{Kind: string(client.KindTimeout), Message: "the call took too long", Next: after(t, nil, "call it again")}
 	}
-	return &Failure{Kind: string(client.KindUnavailable), Message: strings.TrimSuffix(err.Error(), "."), Next: after(t, "call it again")}
+	return &Failure{Kind: string(client.KindUnavailable), Message: strings.TrimSuffix(err.Error(), "."), Next: after(t, nil, "call it again")}
 }
 
 // after is the advice for a call that may or may not have had its effect.
-func after(t Spec, again string) string {
-	if t.Effect == Reads || t.Idempotent {
+func after(t Spec, e *client.Error, again string) string {
+	switch {
+	case t.Effect == Reads || t.Idempotent:
 		return again
+	case e != nil && e.Unsent():
+		return "nothing was sent: " + again
 	}
 	return "it may have taken effect: look with list_chats or list_chat_messages before you " + again
 }
@@ -95,9 +99,13 @@ func after(t Spec, again string) string {
 func explainAPI(t Spec, s *Session, e *client.Error) *Failure {
 	f := &Failure{Kind: string(e.Kind), API: apiText(e), RetryAfter: int((e.RetryAfter + 999_999_999) / 1_000_000_000)}
 	host := s.Client.Host().URL().Host
+	var redirect *client.RedirectError
 	switch e.Kind {
 	case client.KindNotFound:
 		f.Message, f.Next = "there is no such thing, or this token may not see it", "check the id; list_chats shows the chats that there are"
+		if strings.Contains(e.Message, "message") { // of a message, queued or not
+			f.Next = "check the id: list_chat_messages shows the chat's messages and its queue"
+		}
 	case client.KindUnauthorized:
 		f.Message, f.Next = "Coder does not accept the token", "get a new one with `coder login` or `coder tokens create`, set CODER_SESSION_TOKEN, and restart this server"
 	case client.KindForbidden:
@@ -114,14 +122,26 @@ func explainAPI(t Spec, s *Session, e *client.Error) *Failure {
 		f.Next = "wait for a turn to end with stream_chat, or make room with manage_chat_queue"
 	case client.KindTooLarge:
 		f.Message, f.Next = "that is more than the API takes", "send less, or upload it with upload_chat_file and refer to it"
+		if e.Method == http.MethodGet {
+			f.Message, f.Next = "that is more than this server takes at once", "ask for less: a smaller limit, a page"
+		}
 	case client.KindUnavailable:
-		f.Message, f.Next = host+" cannot be reached or is failing", after(t, "try again in a moment")
+		f.Message, f.Next = host+" cannot be reached or is failing", after(t, e, "try again in a moment")
+		if e.Status == http.StatusOK || e.Status == http.StatusCreated {
+			f.Message = host + " answered, but not as the Chats API does"
+		}
+		if errors.As(e, &redirect) {
+			f.Next = "nothing was done; if that is the right address, set CODER_URL to it and restart this server"
+		}
 	case client.KindTimeout:
-		f.Message, f.Next = host+" did not answer in time", after(t, "try again")
+		f.Message, f.Next = host+" did not answer in time", after(t, e, "try again")
 	case client.KindUnsupported:
 		f.Message, f.Next = "this Coder server does not have that operation", "it may be too old or too new for it; `coder-chats-mcp doctor` tells its version"
 	default:
-		f.Kind, f.Message, f.Next = string(client.KindUnavailable), "the API failed", after(t, "try again")
+		f.Kind, f.Message, f.Next = string(client.KindUnavailable), "the API failed", after(t, e, "try again")
+	}
+	if e.Status == 0 { // these words are of our own making
+		f.API, f.Message = "", strings.TrimSuffix(apiText(e), ".")
 	}
 	return f
 }

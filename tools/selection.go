@@ -11,19 +11,36 @@ type Selection struct {
 	Toolsets []string // only these toolsets; empty or "all" = every one
 	Tools    []string // these tools, whatever their toolset; alone, only these
 	Exclude  []string // never these
-	ReadOnly bool     // only tools that change nothing
+	ReadOnly bool     // only tools that change nothing, without the arguments that would
 }
 
 // Select are the tools that all the selections offer. Each narrows what the one before it allows. A name that does not exist is an error that lists those that do.
 func Select(selections ...Selection) ([]*Tool, error) {
 	offered := All()
 	for _, s := range selections {
+		s = s.trimmed()
 		if err := s.check(); err != nil {
 			return nil, err
 		}
 		offered = slices.DeleteFunc(offered, func(t *Tool) bool { return !s.offers(t) })
+		for i, t := range offered {
+			if s.ReadOnly {
+				offered[i] = t.ReadOnly()
+			}
+		}
 	}
 	return offered, nil
+}
+
+// trimmed takes off the blanks that people write behind commas.
+func (s Selection) trimmed() Selection {
+	for _, names := range []*[]string{&s.Toolsets, &s.Tools, &s.Exclude} {
+		*names = slices.Clone(*names)
+		for i, name := range *names {
+			(*names)[i] = strings.TrimSpace(name)
+		}
+	}
+	return s
 }
 
 func (s Selection) offers(t *Tool) bool {

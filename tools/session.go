@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,10 +83,14 @@ type Session struct {
 }
 
 func (s *Session) usable() error {
-	if s.Unusable != nil {
-		return &Failure{Kind: string(client.KindUnauthorized), Message: s.Unusable.Error()}
+	if s.Unusable == nil {
+		return nil
 	}
-	return nil
+	kind := client.KindOf(s.Unusable)
+	if kind == "" {
+		kind = client.KindUnauthorized
+	}
+	return &Failure{Kind: string(kind), Message: strings.TrimSuffix(s.Unusable.Error(), ".")}
 }
 
 // checkChatURL refuses pages of another deployment: their ids mean nothing here.
@@ -93,7 +98,9 @@ func (s *Session) checkChatURL(u *url.URL) error {
 	if s.Caller == nil {
 		return nil
 	}
-	if own := s.Client.Host().URL(); u.Host != own.Host {
+	own := s.Client.Host().URL()
+	page := url.URL{Scheme: own.Scheme, Host: u.Host} // pages are often spelled with the other scheme
+	if !s.Client.Host().Serves(&page) {
 		return fmt.Errorf("that chat is on %s, and this server works with %s", u.Host, own.Host)
 	}
 	return nil
@@ -124,9 +131,11 @@ func (s *Session) reserve() (release func(), err error) {
 
 // wait is how long a call waits: what it asked for, or fallback, within what the operator allows.
 func (s *Session) wait(seconds *float64, fallback time.Duration) time.Duration {
-	asked := fallback
-	if seconds != nil {
-		asked = time.Duration(*seconds * float64(time.Second))
+	switch {
+	case seconds == nil:
+		return min(fallback, s.Config.MaxWait)
+	case *seconds >= s.Config.MaxWait.Seconds():
+		return s.Config.MaxWait
 	}
-	return min(asked, s.Config.MaxWait)
+	return time.Duration(*seconds * float64(time.Second))
 }

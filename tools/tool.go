@@ -52,6 +52,8 @@ type Spec struct {
 	Idempotent  bool // the same call twice has the effect of one
 	// LocalArguments are about this machine's files: callers from elsewhere do not have them.
 	LocalArguments []string
+	// WritingArguments make a tool that reads change something after all: nobody has them who may only read.
+	WritingArguments []string
 }
 
 // Tool is one declared tool.
@@ -61,15 +63,21 @@ type Tool struct {
 	arguments []string
 	required  []string
 	call      func(context.Context, *Session, json.RawMessage) (*Result, error)
-	remote    *Tool // without LocalArguments
+	without   func(arguments []string) *Tool
 }
 
 // Remote is the tool for callers that are not on this machine.
-func (t *Tool) Remote() *Tool {
-	if t.remote == nil {
+func (t *Tool) Remote() *Tool { return t.less(t.LocalArguments) }
+
+// ReadOnly is the tool for callers that may only read.
+func (t *Tool) ReadOnly() *Tool { return t.less(t.WritingArguments) }
+
+// less is the tool without some of its arguments.
+func (t *Tool) less(names []string) *Tool {
+	if !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(t.arguments, name) }) {
 		return t
 	}
-	return t.remote
+	return t.without(names)
 }
 
 // Schema is the tool's input schema, inline.
@@ -95,7 +103,7 @@ func (t *Tool) Call(ctx context.Context, s *Session, arguments json.RawMessage) 
 	defer func() {
 		if cause := recover(); cause != nil {
 			s.Config.logger().Error("tool panicked", "tool", t.Name, "panic", cause)
-			result = failed(&Failure{Kind: "internal", Message: t.Name + " failed because of a bug in this server", Next: "try again, or use another tool; the server's log has the details"})
+			result = failed(&Failure{Kind: "internal", Message: t.Name + " failed because of a bug in this server", Next: after(t.Spec, nil, "try again, or use another tool; the server's log has the details")})
 		}
 	}()
 	answer, err := t.call(ctx, s, arguments)
@@ -109,23 +117,20 @@ var declared []*Tool
 
 // declare adds a tool. A is its argument struct; see package schema for the tags.
 func declare[A any](spec Spec, handle func(context.Context, *Session, A) (*Result, error)) *Tool {
-	arguments := schema.For[A]()
-	t := tool(spec, arguments, handle)
-	if len(spec.LocalArguments) > 0 {
-		t.remote = tool(spec, arguments.Without(spec.LocalArguments...), handle)
-	}
+	t := tool(spec, schema.For[A](), handle)
 	declared = append(declared, t)
 	return t
 }
 
 func tool[A any](spec Spec, arguments *schema.Arguments[A], handle func(context.Context, *Session, A) (*Result, error)) *Tool {
 	t := &Tool{Spec: spec, schema: arguments.JSON(), arguments: arguments.Names(), required: arguments.Required()}
+	t.without = func(names []string) *Tool { return tool(spec, arguments.Without(names...), handle) }
 	t.call = func(ctx context.Context, s *Session, raw json.RawMessage) (*Result, error) {
-		args, err := arguments.Decode(raw, schema.Options{CheckChatURL: s.checkChatURL})
-		if err != nil {
+		if err := s.usable(); err != nil {
 			return nil, err
 		}
-		if err := s.usable(); err != nil {
+		args, err := arguments.Decode(raw, schema.Options{CheckChatURL: s.checkChatURL})
+		if err != nil {
 			return nil, err
 		}
 		return handle(ctx, s, args)
