@@ -91,6 +91,12 @@ func TestFlagsHaveEnvironmentVariablesAndWin(t *testing.T) {
 	out, _, err = run(t, "", "tools", "--toolsets", "models")
 	require.NoError(t, err)
 	require.NotContains(t, out, "get_chat_file")
+	out, _, err = run(t, "", "tools", "--toolsets", "models, files")
+	require.NoError(t, err)
+	require.Contains(t, out, "get_chat_file")
+	t.Setenv("CODER_CHATS_MCP_SIMULATE", "true")
+	out, _, err = run(t, "", "doctor")
+	require.NoError(t, err, out)
 	t.Setenv("CODER_CHATS_MCP_MAX_WAIT", "soon")
 	_, _, err = run(t, "", "tools")
 	require.ErrorContains(t, err, "CODER_CHATS_MCP_MAX_WAIT")
@@ -135,6 +141,9 @@ func TestAStoredSessionGoesToItsDeploymentAlone(t *testing.T) {
 	c, err = findCredentials("https://one.example/", "")
 	require.NoError(t, err)
 	require.Equal(t, "token-of-one", c.token)
+	c, err = findCredentials("https://ONE.example:443", "")
+	require.NoError(t, err, "the same, spelled otherwise")
+	require.Equal(t, "token-of-one", c.token)
 	_, err = findCredentials("https://two.example", "")
 	require.ErrorContains(t, err, "no token for https://two.example")
 	require.NotContains(t, err.Error(), "token-of-one")
@@ -154,6 +163,10 @@ func TestStdioServesWithoutCredentials(t *testing.T) {
 	require.Len(t, lines, 2, out)
 	require.Contains(t, out, "set CODER_URL and CODER_SESSION_TOKEN")
 	require.Contains(t, log, "no tool can work")
+	require.Contains(t, lines[0], "create_chat", "the instructions say how to begin")
+	out, _, err = run(t, in, "--read-only")
+	require.NoError(t, err)
+	require.NotContains(t, out, "create_chat", "and name only what is offered")
 }
 
 func TestLogsGoToTheLogFile(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,6 +78,12 @@ func fromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) e
 		value, set := lookup(environmentName(f.Name))
 		if f.Changed || !set || value == "" {
 			return
+		}
+		if on, err := strconv.ParseBool(value); err == nil && f.NoOptDefVal != "" && f.Value.Type() != "bool" {
+			if !on {
+				return
+			}
+			value = f.NoOptDefVal // as the flag without a value
 		}
 		if err := flags.Set(f.Name, value); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", environmentName(f.Name), err))

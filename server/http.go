@@ -144,21 +144,38 @@ func (g *Gateway) metadata(w http.ResponseWriter, r *http.Request) {
 
 type selectionKey struct{}
 
-func withSelection(ctx context.Context, wanted map[string]bool) context.Context {
+// selection is what a request's headers leave of what the operator allows.
+type selection struct {
+	tools    map[string]bool
+	readOnly bool // without the arguments that write
+}
+
+func withSelection(ctx context.Context, wanted *selection) context.Context {
 	if wanted == nil {
 		return ctx
 	}
 	return context.WithValue(ctx, selectionKey{}, wanted)
 }
 
-// wants reports whether a request's headers let a tool be offered. Requests without such headers are offered all that the operator allows.
-func wants(ctx context.Context, tool string) bool {
-	wanted, narrowed := ctx.Value(selectionKey{}).(map[string]bool)
-	return !narrowed || wanted[tool]
+func selectionFrom(ctx context.Context) *selection {
+	wanted, _ := ctx.Value(selectionKey{}).(*selection)
+	return wanted
 }
 
-// selectionOf are the names of the tools that the headers ask for; nil for no such headers.
-func selectionOf(h http.Header) (map[string]bool, error) {
+// wants reports whether a request's headers let a tool be offered. Requests without such headers are offered all that the operator allows.
+func wants(ctx context.Context, tool string) bool {
+	wanted := selectionFrom(ctx)
+	return wanted == nil || wanted.tools[tool]
+}
+
+// readsOnly reports that a request asked for nothing that writes.
+func readsOnly(ctx context.Context) bool {
+	wanted := selectionFrom(ctx)
+	return wanted != nil && wanted.readOnly
+}
+
+// selectionOf is what the headers ask for; nil for no such headers.
+func selectionOf(h http.Header) (*selection, error) {
 	s := tools.Selection{
 		Toolsets: list(h.Get(HeaderToolsets)), Tools: list(h.Get(HeaderTools)), Exclude: list(h.Get(HeaderExclude)),
 		ReadOnly: truthy(h.Get(HeaderReadOnly)),
@@ -170,9 +187,9 @@ func selectionOf(h http.Header) (map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := map[string]bool{}
+	wanted := &selection{tools: map[string]bool{}, readOnly: s.ReadOnly}
 	for _, t := range selected {
-		wanted[t.Name] = true
+		wanted.tools[t.Name] = true
 	}
 	return wanted, nil
 }

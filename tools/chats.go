@@ -1,9 +1,11 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,24 +20,55 @@ type listChatsArgs struct {
 	Labels   map[string]string `json:"labels,omitempty" jsonschema:"description=all must match"`
 	Archived *bool             `json:"archived,omitempty"`
 	Limit    int               `json:"limit,omitempty" jsonschema:"minimum=1,maximum=200,description=default 20"`
-	Cursor   uuid.UUID         `json:"cursor,omitzero" jsonschema:"format=uuid,description=next_cursor of the page before"`
+	Cursor   string            `json:"cursor,omitempty" jsonschema:"description=next_cursor of the page before"`
 }
 
 type chatList struct {
 	Chats      []view.Chat `json:"chats"`
-	NextCursor *uuid.UUID  `json:"next_cursor,omitempty"`
+	NextCursor string      `json:"next_cursor,omitempty"`
+}
+
+// listPosition is where a page of chats begins: behind a chat, which was so many from the top.
+type listPosition struct {
+	after  uuid.UUID
+	offset int
+}
+
+func (p listPosition) String() string { return fmt.Sprintf("%s.%d", p.after, p.offset) }
+
+func parseListPosition(cursor string) (listPosition, error) {
+	if cursor == "" {
+		return listPosition{}, nil
+	}
+	id, count, _ := strings.Cut(cursor, ".")
+	after, err := uuid.Parse(id)
+	offset, err2 := strconv.Atoi(count)
+	if err != nil || err2 != nil || offset < 0 {
+		return listPosition{}, &Failure{
+			Kind: string(client.KindInvalidArgument), Message: "cursor is not one that list_chats returned",
+			Next: "pass next_cursor of the page before unchanged, or leave it out for the first page",
+		}
+	}
+	return listPosition{after: after, offset: offset}, nil
 }
 
 var _ = declare(Spec{
 	Name: "list_chats", Title: "List chats", Operation: "List chats", Toolset: Chats, Effect: Reads, Idempotent: true,
 	Description: "Lists your chats with their subchats: pinned, then latest first.",
 }, func(ctx context.Context, s *Session, a listChatsArgs) (*Result, error) {
-	limit := a.Limit
-	if limit == 0 {
-		limit = 20
+	at, err := parseListPosition(a.Cursor)
+	if err != nil {
+		return nil, err
 	}
+	limit := cmp.Or(a.Limit, 20)
 	// One more than asked for tells whether there is a next page.
-	chats, err := s.Client.ListChats(ctx, client.ListChatsRequest{Query: a.Query, Labels: a.Labels, Archived: a.Archived, Limit: limit + 1, AfterID: a.Cursor})
+	request := client.ListChatsRequest{Query: a.Query, Labels: a.Labels, Archived: a.Archived, Limit: limit + 1, AfterID: at.after}
+	chats, err := s.Client.ListChats(ctx, request)
+	if err == nil && len(chats) == 0 && at.after != uuid.Nil {
+		// The API gives nothing after a chat that is no longer in the list (archived since): go by the count instead, less that chat.
+		request.AfterID, request.Offset = uuid.Nil, at.offset-1
+		chats, err = s.Client.ListChats(ctx, request)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -50,21 +83,25 @@ var _ = declare(Spec{
 		text.WriteString(row.Row() + "\n")
 	}
 	switch {
+	case len(rows) == 0 && a.Cursor != "":
+		text.WriteString("No more chats.")
 	case len(rows) == 0:
 		text.WriteString("No chats match.")
 	case len(list.Chats) < len(rows):
-		next := list.Chats[len(list.Chats)-1].ID
-		list.NextCursor = &next
-		fmt.Fprintf(&text, "There are more: cursor %s", next)
+		last := list.Chats[len(list.Chats)-1].ID
+		list.NextCursor = listPosition{after: last, offset: at.offset + len(list.Chats)}.String()
+		text.WriteString("There are more: cursor " + list.NextCursor)
 	}
 	return &Result{Text: strings.TrimSuffix(text.String(), "\n"), Structured: list}, nil
 })
 
-// row is a chat in a list. The label that a request_id left is no news to whoever gave it.
-func row(c client.Chat) view.Chat {
+func row(c client.Chat) view.Chat { return view.ListedChat(withoutRequest(c)).Short() }
+
+// withoutRequest is the chat without the label that a request_id left, which is no news to whoever gave it.
+func withoutRequest(c client.Chat) client.Chat {
 	c.Labels = maps.Clone(c.Labels)
 	delete(c.Labels, requestLabel)
-	return view.ListedChat(c).Short()
+	return c
 }
 
 type chatArgs struct {
@@ -83,7 +120,7 @@ var _ = declare(Spec{
 })
 
 func whole(s *Session, chat client.Chat) *Result {
-	v := view.WholeChat(chat, s.chatURL(chat.ID))
+	v := view.WholeChat(withoutRequest(chat), s.chatURL(chat.ID)).Within(s.Config.MaxOutputBytes)
 	text := v.Text()
 	if chat.Status == client.StatusRequiresAction {
 		text += "\nIt waits for results of tools: stream_chat shows the calls, submit_tool_results answers them."
@@ -135,6 +172,9 @@ var _ = declare(Spec{
 	Name: "update_chat", Title: "Update chat", Operation: "Update chat", Toolset: Chats, Effect: Writes, Idempotent: true,
 	Description: "Renames, archives, labels, pins or binds a chat to a workspace. Archiving takes the subchats along; a running chat must be interrupted first.",
 }, func(ctx context.Context, s *Session, a updateChatArgs) (*Result, error) {
+	if err := s.keepRequestLabel(ctx, a); err != nil {
+		return nil, err
+	}
 	names, requests := a.changes()
 	if len(requests) == 0 {
 		return nil, &Failure{Kind: string(client.KindInvalidArgument), Message: "nothing to change", Next: "give title, archived, labels, pin_order, plan_mode or workspace_id"}
@@ -154,6 +194,32 @@ var _ = declare(Spec{
 	result.Text = "Updated " + strings.Join(names, ", ") + ". " + result.Text
 	return result, nil
 })
+
+// keepRequestLabel puts the label that says which request made the chat among those that replace its labels: nobody is shown it, so nobody can mean to
+// take it off.
+func (s *Session) keepRequestLabel(ctx context.Context, a updateChatArgs) error {
+	if a.Labels == nil {
+		return nil
+	}
+	chat, err := s.Client.GetChat(ctx, a.Chat)
+	if err != nil {
+		return err
+	}
+	request, made := chat.Labels[requestLabel]
+	if (*a.Labels)[requestLabel] != request {
+		if err := refuseRequestLabel(*a.Labels); err != nil {
+			return err
+		}
+	}
+	if made {
+		*a.Labels = maps.Clone(*a.Labels)
+		if *a.Labels == nil {
+			*a.Labels = map[string]string{}
+		}
+		(*a.Labels)[requestLabel] = request
+	}
+	return nil
+}
 
 // isAlready recognises the refusal of a change that is already so: for the caller that is success.
 func isAlready(err error, archived bool) bool {
@@ -184,6 +250,8 @@ var _ = declare(Spec{
 	chat, err := s.interrupt(ctx, a.Chat)
 	note := "Interrupted."
 	switch {
+	case err == nil && chat.Status.Idle():
+		note = "Stopped: nothing runs now." // servers of May say the same whether something ran or not
 	case err == nil && chat.Status == client.StatusPending:
 		note = "Not interrupted: its turn has not begun yet, and this server cannot stop it before. Call this again once it runs."
 	case client.KindOf(err) == client.KindConflict:

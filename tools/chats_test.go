@@ -31,6 +31,21 @@ func sized(t *testing.T, text string, structured object, most int) {
 	require.LessOrEqual(t, len(raw), most+frame)
 }
 
+// answers puts an answer of its own in the place of the simulator's, at addresses that end so.
+func (b *bench) answers(address string, status int, body any) {
+	raw, err := json.Marshal(body)
+	require.NoError(b.t, err)
+	b.sim.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, address) {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = w.Write(raw)
+		return true
+	})
+}
+
 // idle waits until no chat of the session works, so that a list stands still.
 func (b *bench) idle() {
 	b.t.Helper()
@@ -181,7 +196,7 @@ func TestInterruptingStopsATurnAndIsNoFailureWithoutOne(t *testing.T) {
 		_, chat := b.ok("create_chat", object{"prompt": "SLOW 1000 20"})
 		b.ok("stream_chat", object{"chat": chat["id"], "until": "first_event"})
 		text, stopped := b.ok("interrupt_chat", object{"chat": chat["id"]})
-		require.Contains(t, text, "Interrupted.")
+		require.Contains(t, text, map[bool]string{true: "Stopped", false: "Interrupted"}[g == simulator.May2026])
 		require.Contains(t, []any{"waiting", "interrupting"}, stopped["status"])
 		_, settled := b.ok("await_chats", object{"chats": []any{chat["id"]}})
 		require.Len(t, settled["settled"], 1)
@@ -286,13 +301,81 @@ func TestWithoutCredentialsEveryToolSaysWhatToSet(t *testing.T) {
 	s := &tools.Session{Unusable: fmt.Errorf("set CODER_URL and CODER_SESSION_TOKEN, or start with --simulate"), Peer: &listening{}}
 	for _, tool := range tools.All() {
 		r := tool.Call(t.Context(), s, json.RawMessage(`{"nonsense":1}`))
-		require.Contains(t, textOf(t, r), `unknown argument "nonsense"`, "arguments are looked at first")
+		require.True(t, r.IsError)
+		require.Equal(t, "unauthorized: set CODER_URL and CODER_SESSION_TOKEN, or start with --simulate.", textOf(t, r))
 	}
-	for _, tool := range tools.All() {
-		if len(tool.Required()) == 0 {
-			r := tool.Call(t.Context(), s, nil)
-			require.True(t, r.IsError)
-			require.Equal(t, "unauthorized: set CODER_URL and CODER_SESSION_TOKEN, or start with --simulate.", textOf(t, r))
+}
+
+func TestAPageOfChatsFollowsOneThatLeftTheList(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	var all []any
+	for i := range 5 {
+		_, chat := b.ok("create_chat", object{"prompt": fmt.Sprintf("chat %d", i), "wait_seconds": 15})
+		all = append(all, chat["id"])
+	}
+	_, page := b.ok("list_chats", object{"limit": 2})
+	for _, chat := range page["chats"].([]any)[1:] { // the one behind the cursor
+		b.ok("update_chat", object{"chat": chat.(object)["id"], "archived": true})
+	}
+	var rest []any
+	for cursor := page["next_cursor"]; cursor != nil; {
+		_, next := b.ok("list_chats", object{"limit": 2, "cursor": cursor})
+		for _, chat := range next["chats"].([]any) {
+			rest = append(rest, chat.(object)["id"])
 		}
+		cursor = next["next_cursor"]
+	}
+	require.Equal(t, []any{all[2], all[1], all[0]}, rest)
+	require.Equal(t, "invalid_argument", b.fails("list_chats", object{"cursor": "nonsense"}).Kind)
+}
+
+func TestNewLabelsKeepWhatMakesACreationIdempotent(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	_, first := b.ok("create_chat", object{"prompt": "one", "request_id": "R", "labels": object{"a": "b"}})
+	_, changed := b.ok("update_chat", object{"chat": first["id"], "labels": object{"a": "c"}})
+	require.Equal(t, object{"a": "c"}, changed["labels"], "and is no news")
+	_, again := b.ok("create_chat", object{"prompt": "two", "request_id": "R"})
+	require.Equal(t, first["id"], again["id"])
+	_, cleared := b.ok("update_chat", object{"chat": first["id"], "labels": object{}})
+	require.NotContains(t, cleared, "labels")
+	_, again = b.ok("create_chat", object{"prompt": "three", "request_id": "R"})
+	require.Equal(t, first["id"], again["id"])
+	const own = "coder-chats-mcp.request-id"
+	require.Contains(t, b.fails("create_chat", object{"prompt": "x", "labels": object{own: "R"}}).Message, own)
+	require.Contains(t, b.fails("update_chat", object{"chat": first["id"], "labels": object{own: "other"}}).Message, own)
+	require.Contains(t, b.fails("create_chat", object{"prompt": "x", "request_id": strings.Repeat("é", 150)}).Message, "300 bytes")
+}
+
+func TestAChatWithMuchInItStaysWithinTheSize(t *testing.T) {
+	const bytes = 4000
+	b := newBench(t, unlimited(simulator.V238), most(bytes))
+	id := b.chat("hello", uuid.Nil)
+	child := func(n int) object {
+		return object{"id": uuid.NewString(), "title": fmt.Sprintf("subchat %d %s", n, strings.Repeat("x", 50)), "status": "waiting"}
+	}
+	var children []object
+	for n := range 100 {
+		children = append(children, child(n))
+	}
+	b.answers("/chats/"+id, 200, object{
+		"id": id, "title": "hello", "status": "error", "children": children, "summary": strings.Repeat("s", 9000),
+		"last_error": object{"message": strings.Repeat("m", 9000), "detail": strings.Repeat("\n", 9000), "kind": "generic"},
+	})
+	text, chat := b.ok("get_chat", object{"chat": id})
+	sized(t, text, chat, bytes)
+	shown := len(chat["children"].([]any))
+	require.Positive(t, shown)
+	require.EqualValues(t, 100-shown, chat["more_children"])
+	require.Contains(t, text, "left out for size: resource coder://chats/"+id)
+}
+
+func TestOneThatMayOnlyReadHasNoArgumentsThatWrite(t *testing.T) {
+	selected, err := tools.Select(tools.Selection{ReadOnly: true})
+	require.NoError(t, err)
+	for _, tool := range selected {
+		for _, argument := range []string{"interrupt_on_cancel", "save_to", "overwrite"} {
+			require.NotContains(t, tool.Arguments(), argument, tool.Name)
+		}
+		require.Same(t, tool, tool.ReadOnly())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,6 +82,12 @@ var _ = declare(Spec{
 	Name: "create_chat", Title: "Create chat", Operation: "Create chat", Toolset: Chats, Effect: Writes,
 	Description: "Gives a task to a new agent chat. With wait_seconds, returns its answer if done by then.",
 }, func(ctx context.Context, s *Session, a createChatArgs) (*Result, error) {
+	const labelBytes = 256 // the API's limit of a label's value
+	if len(a.RequestID) > labelBytes {
+		return nil, &Failure{
+			Kind: string(client.KindInvalidArgument), Message: fmt.Sprintf("request_id has %d bytes, and at most %d are kept", len(a.RequestID), labelBytes), Next: "use a shorter one, a UUID for example",
+		}
+	}
 	request, err := a.request(ctx, s)
 	if err != nil {
 		return nil, err
@@ -97,15 +104,24 @@ var _ = declare(Spec{
 	}
 	head := fmt.Sprintf("%s chat %s %s", verb, answer.ID, view.Inline(answer.Title, 80))
 	if a.none() {
-		return textf(answer, "%s, %s. %s\nWait for it with await_chats or stream_chat.", head, answer.Status, answer.URL), nil
+		return textf(answer, "%s, %s. %s%s\nWait for it with await_chats or stream_chat.", head, view.Word(string(answer.Status)), answer.URL, warned(answer.Warnings)), nil
 	}
 	outcome, err := s.follow(ctx, chat.ID, relay.TurnOptions{New: !existing}, a.waitArgs)
 	if err != nil {
 		return nil, afterwards(s, "the chat "+chat.ID.String()+" was created", err)
 	}
 	answer.take(s, outcome)
-	return textf(answer, "%s. %s\n%s", head, answer.URL, answer.turn.text(chat.ID)), nil
+	return textf(answer, "%s. %s%s\n%s", head, answer.URL, warned(answer.Warnings), answer.turn.text(chat.ID)), nil
 })
+
+// warned are the API's warnings as sentences that follow another.
+func warned(warnings []string) string {
+	var b strings.Builder
+	for _, warning := range warnings {
+		b.WriteString(" Warning: " + view.Inline(warning, 1000) + ".")
+	}
+	return b.String()
+}
 
 func (a createChatArgs) request(ctx context.Context, s *Session) (client.CreateChatRequest, error) {
 	content, err := parts("prompt", a.Prompt, a.Content)
@@ -124,6 +140,9 @@ func (a createChatArgs) request(ctx context.Context, s *Session) (client.CreateC
 	if r.OrganizationID, err = s.organization(ctx, a.Organization); err != nil {
 		return r, err
 	}
+	if err := refuseRequestLabel(a.Labels); err != nil {
+		return r, err
+	}
 	if a.RequestID != "" {
 		r.Labels = map[string]string{requestLabel: a.RequestID}
 		for name, value := range a.Labels {
@@ -131,6 +150,16 @@ func (a createChatArgs) request(ctx context.Context, s *Session) (client.CreateC
 		}
 	}
 	return r, nil
+}
+
+// refuseRequestLabel keeps others from saying which request made a chat.
+func refuseRequestLabel(labels map[string]string) error {
+	if _, taken := labels[requestLabel]; taken {
+		return &Failure{
+			Kind: string(client.KindInvalidArgument), Message: "the label " + requestLabel + " is this server's own", Next: "leave it out; request_id of create_chat sets it",
+		}
+	}
+	return nil
 }
 
 // create makes the chat, unless a request of the same id did before.

@@ -122,7 +122,7 @@ func explainAPI(t Spec, s *Session, e *client.Error) *Failure {
 		f.Next = "wait for a turn to end with stream_chat, or make room with manage_chat_queue"
 	case client.KindTooLarge:
 		f.Message, f.Next = "that is more than the API takes", "send less, or upload it with upload_chat_file and refer to it"
-		if e.Method == http.MethodGet {
+		if e.Status < http.StatusBadRequest { // an answer
 			f.Message, f.Next = "that is more than this server takes at once", "ask for less: a smaller limit, a page"
 		}
 	case client.KindUnavailable:

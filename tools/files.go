@@ -233,7 +233,7 @@ type getFileArgs struct {
 const blobBytes = 1 << 20
 
 var _ = declare(Spec{
-	Name: "get_chat_file", Title: "Get chat file", Operation: "Get chat file", Toolset: Files, Effect: Reads, Idempotent: true, LocalArguments: []string{"save_to", "overwrite"},
+	Name: "get_chat_file", Title: "Get chat file", Operation: "Get chat file", Toolset: Files, Effect: Reads, Idempotent: true, LocalArguments: []string{"save_to", "overwrite"}, WritingArguments: []string{"save_to", "overwrite"},
 	Description: "A file of a chat: shown, or written to save_to. A large one comes as a resource link.",
 }, func(ctx context.Context, s *Session, a getFileArgs) (*Result, error) {
 	var to place

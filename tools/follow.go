@@ -30,7 +30,7 @@ type streamed struct {
 }
 
 var _ = declare(Spec{
-	Name: "stream_chat", Title: "Follow chat", Operation: "Stream chat events via WebSockets", Toolset: Messages, Effect: Reads, Idempotent: true,
+	Name: "stream_chat", Title: "Follow chat", Operation: "Stream chat events via WebSockets", Toolset: Messages, Effect: Reads, Idempotent: true, WritingArguments: []string{"interrupt_on_cancel"},
 	Description: "Follows a chat until its turn is over and returns the answer. On timed_out call again with after_id.",
 }, func(ctx context.Context, s *Session, a streamChatArgs) (*Result, error) {
 	o := relay.TurnOptions{AfterID: a.AfterID, UntilFirstEvent: a.Until == "first_event"}
@@ -180,7 +180,7 @@ type missingChat struct {
 }
 
 var _ = declare(Spec{
-	Name: "await_chats", Title: "Await chats", Toolset: Orchestration, Effect: Reads, Idempotent: true,
+	Name: "await_chats", Title: "Await chats", Toolset: Orchestration, Effect: Reads, Idempotent: true, WritingArguments: []string{"interrupt_on_cancel"},
 	Description: "Waits until any (or all) of several chats are done, fail or ask for something. Returns their answers, who still runs, and a cursor for the next call.",
 }, func(ctx context.Context, s *Session, a awaitChatsArgs) (*Result, error) {
 	for _, chat := range a.Chats {

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -95,7 +96,11 @@ func messagesText(chat uuid.UUID, l messageList) string {
 			fmt.Fprintf(&b, "(whole: resource %s)\n", view.ChatLink(chat, "messages"))
 		}
 	}
-	if len(l.Messages) == 0 {
+	switch {
+	case len(l.Messages) > 0:
+	case l.NextBeforeID > 0 || l.More:
+		b.WriteString("Only results of tools here: detail full shows them.\n")
+	default:
 		b.WriteString("No messages here.\n")
 	}
 	for _, q := range l.Queued {
@@ -158,15 +163,17 @@ var _ = declare(Spec{
 	switch {
 	case response.QueuedMessage != nil:
 		answer.QueuedID, answer.queued = response.QueuedMessage.ID, response.QueuedMessage
-		head += fmt.Sprintf(", queued as %d behind the running turn.", answer.QueuedID)
+		head += fmt.Sprintf(", queued as %d", answer.QueuedID)
+		if a.BusyBehavior == "interrupt" {
+			head += "; it runs as soon as the running turn has stopped."
+		} else {
+			head += " behind the running turn."
+		}
 	case response.Message != nil:
 		answer.MessageID = response.Message.ID
 		head += fmt.Sprintf(" as message %d.", answer.MessageID)
 	}
-	for _, warning := range response.Warnings {
-		head += " Warning: " + strings.TrimSuffix(view.Line(warning, 1000), ".") + "."
-	}
-	return s.answered(ctx, answer, head, a.waitArgs)
+	return s.answered(ctx, answer, head+warned(response.Warnings), a.waitArgs)
 })
 
 // leaveRequiresAction ends a wait for tool results before a message interrupts it: servers of May would leave the message stuck in the queue
@@ -221,8 +228,9 @@ var _ = declare(Spec{
 	if err != nil {
 		return nil, err
 	}
-	answer := sent{Chat: a.Chat, MessageID: response.Message.ID, Deleted: response.DeletedMessageIDs}
-	return s.answered(ctx, answer, fmt.Sprintf("Message %d of chat %s is now message %d; what followed is deleted.", a.MessageID, a.Chat, answer.MessageID), a.waitArgs)
+	answer := sent{Chat: a.Chat, MessageID: response.Message.ID, Deleted: response.DeletedMessageIDs, Warnings: response.Warnings}
+	head := fmt.Sprintf("Message %d of chat %s is now message %d; what followed is deleted.", a.MessageID, a.Chat, answer.MessageID)
+	return s.answered(ctx, answer, head+warned(response.Warnings), a.waitArgs)
 })
 
 type listPromptsArgs struct {
@@ -232,8 +240,10 @@ type listPromptsArgs struct {
 
 type promptList struct {
 	Prompts []prompt `json:"prompts"`
-	More    bool     `json:"more,omitempty"` // cut to the size of a result
+	More    bool     `json:"more,omitempty"` // there are older ones
 }
+
+const mostPrompts = 2000 // that the API gives at once
 
 type prompt struct {
 	client.Prompt
@@ -252,11 +262,9 @@ var _ = declare(Spec{
 	Name: "list_chat_prompts", Title: "List chat prompts", Operation: "List chat user prompts", Toolset: Messages, Effect: Reads, Idempotent: true,
 	Description: "What users said to a chat, newest first.",
 }, func(ctx context.Context, s *Session, a listPromptsArgs) (*Result, error) {
-	limit := a.Limit
-	if limit == 0 {
-		limit = 20
-	}
-	listed, err := s.Client.ListPrompts(ctx, a.Chat, limit)
+	limit := cmp.Or(a.Limit, 20)
+	// One more than asked for tells whether there are older ones.
+	listed, err := s.Client.ListPrompts(ctx, a.Chat, min(limit+1, mostPrompts))
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +273,7 @@ var _ = declare(Spec{
 		cut, _ := view.Fit(p.Text, s.Config.MaxOutputBytes)
 		prompts = append(prompts, prompt{Prompt: client.Prompt{ID: p.ID, Text: cut}, Cut: len(p.Text) - len(cut)})
 	}
-	list := promptList{Prompts: prompts[:fitting(prompts, s.Config.MaxOutputBytes, prompt.text)]}
+	list := promptList{Prompts: prompts[:min(limit, fitting(prompts, s.Config.MaxOutputBytes, prompt.text))]}
 	list.More = len(list.Prompts) < len(prompts)
 	lines := make([]string, 0, len(list.Prompts)+1)
 	for _, p := range list.Prompts {
@@ -275,7 +283,7 @@ var _ = declare(Spec{
 	case len(prompts) == 0:
 		lines = append(lines, "No prompts.")
 	case list.More:
-		lines = append(lines, fmt.Sprintf("(older: list_chat_messages with before_id %d)", list.Prompts[len(list.Prompts)-1].ID))
+		lines = append(lines, fmt.Sprintf("(older: list_chat_messages with before_id %d, or a larger limit)", list.Prompts[len(list.Prompts)-1].ID))
 	}
 	return &Result{Text: strings.Join(lines, "\n"), Structured: list}, nil
 })

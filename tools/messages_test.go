@@ -217,7 +217,21 @@ func TestPromptsEndAtASizeAndSayWhereTheOthersAre(t *testing.T) {
 	require.Equal(t, true, list["more"])
 	shown := list["prompts"].([]any)
 	require.Less(t, len(shown), 13)
-	require.Contains(t, text, fmt.Sprintf("(older: list_chat_messages with before_id %v)", shown[len(shown)-1].(object)["id"]))
+	require.Contains(t, text, fmt.Sprintf("(older: list_chat_messages with before_id %v, or a larger limit)", shown[len(shown)-1].(object)["id"]))
+}
+
+func TestTheLatestPromptsSayThatThereAreOlderOnes(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	id := b.chat("one", uuid.Nil)
+	b.ok("send_chat_message", object{"chat": id, "text": "two", "wait_seconds": 15})
+	text, list := b.ok("list_chat_prompts", object{"chat": id, "limit": 1})
+	require.Len(t, list["prompts"], 1)
+	require.Equal(t, true, list["more"])
+	require.Contains(t, text, "(older: ")
+	text, list = b.ok("list_chat_prompts", object{"chat": id, "limit": 2})
+	require.Len(t, list["prompts"], 2)
+	require.NotContains(t, list, "more")
+	require.NotContains(t, text, "(older: ")
 }
 
 func TestAMessageLeavesRequiresActionBeforeItInterrupts(t *testing.T) {

@@ -19,6 +19,8 @@ var _ = declare(Spec{
 	if err != nil {
 		return nil, err
 	}
+	shown := fitting(models.Models, s.Config.MaxOutputBytes, view.Model.Row)
+	models.Models, models.More = models.Models[:shown], len(models.Models)-shown
 	return &Result{Text: models.Text(), Structured: models}, nil
 })
 
@@ -36,7 +38,7 @@ func (s *Session) model(ctx context.Context, name string) (uuid.UUID, error) {
 	}
 	// Servers since August do not name the provider of a configuration.
 	provider, qualified, _ := strings.Cut(name, ":")
-	var found []client.ModelConfig
+	var displayed, found []client.ModelConfig
 	var names []string
 	for _, m := range configs {
 		if !m.Enabled {
@@ -44,11 +46,14 @@ func (s *Session) model(ctx context.Context, name string) (uuid.UUID, error) {
 		}
 		names = append(names, view.Inline(m.DisplayName, 60))
 		if strings.EqualFold(name, m.DisplayName) {
-			return m.ID, nil
+			displayed = append(displayed, m)
 		}
 		if strings.EqualFold(name, m.Model) || strings.EqualFold(qualified, m.Model) && (m.Provider == "" || strings.EqualFold(provider, m.Provider)) {
 			found = append(found, m)
 		}
+	}
+	if len(displayed) > 0 { // the name that people see goes before the provider's
+		found = displayed
 	}
 	switch len(found) {
 	case 1:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -85,6 +86,9 @@ var _ = declare(Spec{
 	Name: "manage_chat_queue", Title: "Manage chat queue", Toolset: Orchestration, Effect: Writes,
 	Description: "Deletes a queued message, or promotes it: it runs next, even where a failed turn blocks the queue.",
 }, func(ctx context.Context, s *Session, a manageQueueArgs) (*Result, error) {
+	if err := s.queued(ctx, a.Chat, a.MessageID); err != nil {
+		return nil, err
+	}
 	manage, done := s.Client.DeleteQueuedMessage, "deleted from"
 	if a.Action == "promote" {
 		manage, done = s.Client.PromoteQueuedMessage, "promoted in"
@@ -94,3 +98,26 @@ var _ = declare(Spec{
 	}
 	return textf(managedQueue(a), "Queued message %d %s the queue of chat %s.", a.MessageID, done, a.Chat), nil
 })
+
+// queued refuses an id that is not in the chat's queue: servers of May call deleting it a success and promoting it a failure of their own (05/019).
+func (s *Session) queued(ctx context.Context, chat uuid.UUID, id int64) error {
+	page, err := s.Client.ListMessages(ctx, chat, client.ListMessagesRequest{Limit: 1})
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, q := range page.Queued {
+		if q.ID == id {
+			return nil
+		}
+		ids = append(ids, fmt.Sprint(q.ID))
+	}
+	there := "the queue is empty"
+	if len(ids) > 0 {
+		there = "the queue has " + strings.Join(ids, ", ")
+	}
+	return &Failure{
+		Kind: string(client.KindNotFound), Message: fmt.Sprintf("no queued message %d; %s", id, there),
+		Next: "it may have become a message already: list_chat_messages shows messages and queue",
+	}
+}

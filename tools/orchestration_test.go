@@ -1,12 +1,14 @@
 package tools_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/simulator"
+	"coder-chats-mcp/tools"
 )
 
 func TestACallOfTheCallersToolIsAnswered(t *testing.T) {
@@ -69,6 +71,22 @@ func TestAQueuedMessageIsPromoted(t *testing.T) {
 	require.Equal(t, "first", list(prompts, "prompts")[0]["text"])
 	require.Equal(t, "second", list(prompts, "prompts")[1]["text"])
 
-	require.Equal(t, "not_found", b.fails("manage_chat_queue", object{"chat": chat["id"], "message_id": 999_999, "action": "delete"}).Kind)
 	require.Equal(t, "invalid_argument", b.fails("manage_chat_queue", object{"chat": chat["id"], "message_id": 1, "action": "drop"}).Kind)
+}
+
+func TestAQueuedMessageThatIsNotThereIsNeitherDeletedNorPromoted(t *testing.T) {
+	generations(t, func(t *testing.T, g simulator.Generation) {
+		b := newBench(t, unlimited(g))
+		_, chat := b.ok("create_chat", object{"prompt": "SLOW 2000 20"})
+		manage := func(action string) *tools.Failure {
+			return b.fails("manage_chat_queue", object{"chat": chat["id"], "message_id": 999_999, "action": action})
+		}
+		require.Contains(t, manage("delete").Message, "the queue is empty")
+		_, sent := b.ok("send_chat_message", object{"chat": chat["id"], "text": "first"})
+		for _, action := range []string{"delete", "promote"} {
+			f := manage(action)
+			require.Equal(t, "not_found", f.Kind)
+			require.Contains(t, f.Message, fmt.Sprintf("the queue has %v", sent["queued_message_id"]))
+		}
+	})
 }

@@ -3,6 +3,7 @@
 package view
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type Chat struct {
 	PlanMode         string            `json:"plan_mode,omitempty"`
 	Parent           *uuid.UUID        `json:"parent_chat_id,omitempty"`
 	Children         []Chat            `json:"children,omitempty"`
+	MoreChildren     int               `json:"more_children,omitempty"` // so many were left out for size: the chat's resource has them
 	Labels           map[string]string `json:"labels,omitempty"`
 	Owner            string            `json:"owner,omitempty"` // shared chats only
 	OrganizationID   *uuid.UUID        `json:"organization_id,omitempty"`
@@ -137,6 +139,43 @@ func WholeChat(c client.Chat, url string) Chat {
 	return v
 }
 
+// Within is the chat with at most about so many bytes in either form: long words of others are cut, subchats left out from the end on.
+func (c Chat) Within(most int) Chat {
+	c.Summary = cutWords(c.Summary, most/8)
+	c.Error = c.Error.Within(most / 4)
+	room := most / 2
+	for i, child := range c.Children {
+		encoded, err := json.Marshal(child)
+		if room -= max(len(encoded), len(child.Row())+len("subchat: \n")); err != nil || room < 0 {
+			c.Children, c.MoreChildren = c.Children[:i], len(c.Children)-i
+			break
+		}
+	}
+	return c
+}
+
+// Within is the failure with at most about so many bytes of message and detail.
+func (f *Failure) Within(most int) *Failure {
+	if f == nil {
+		return nil
+	}
+	cut := *f
+	cut.Message, cut.Detail = cutWords(f.Message, min(most/2, longestWords)), cutWords(f.Detail, min(most/2, longestWords))
+	return &cut
+}
+
+// longestWords is how much of what somebody says about a failure is worth to be read.
+const longestWords = 2000
+
+// cutWords says with an ellipsis that there was more.
+func cutWords(text string, most int) string {
+	cut, whole := Fit(text, most)
+	if whole {
+		return text
+	}
+	return cut + "…"
+}
+
 // FailureOf is nil for no error.
 func FailureOf(e *client.ChatError) *Failure {
 	if e == nil {
@@ -201,7 +240,7 @@ func (d *DiffStat) inWords(size string) string {
 // Row is the chat as one line of a list: id, status, time, title, then what is special about it.
 func (c Chat) Row() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s", c.ID, c.Status)
+	fmt.Fprintf(&b, "%s %s", c.ID, wordOf(string(c.Status)))
 	if c.UpdatedAt != "" {
 		b.WriteString(" " + minute(c.UpdatedAt))
 	}
@@ -226,7 +265,7 @@ func (c Chat) flags() []string {
 		}
 	}
 	if c.Owner != "" {
-		flags = append(flags, "owner "+c.Owner)
+		flags = append(flags, "owner "+Word(c.Owner))
 	}
 	if c.Diff != nil {
 		flags = append(flags, c.Diff.Text())
@@ -243,7 +282,7 @@ func (c Chat) flags() []string {
 // Text is all of the chat, a line for each thing that is there.
 func (c Chat) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Chat %s %s is %s.", c.ID, Inline(c.Title, 200), c.Status)
+	fmt.Fprintf(&b, "Chat %s %s is %s.", c.ID, Inline(c.Title, 200), wordOf(string(c.Status)))
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(&b, "\n%s: %s", name, value)
@@ -261,14 +300,15 @@ func (c Chat) Text() string {
 	}
 	if c.Diff != nil {
 		line("diff", c.Diff.Text())
+		line("pull request", inlineOf(c.Diff.Title))
 		line("diff url", wordOf(c.Diff.URL))
 		line("branch", wordOf(c.Diff.Branch))
 	}
 	line("created", minute(c.CreatedAt))
 	line("updated", minute(c.UpdatedAt))
 	line("labels", labels(c.Labels))
-	line("plan mode", c.PlanMode)
-	line("owner", c.Owner)
+	line("plan mode", wordOf(c.PlanMode))
+	line("owner", wordOf(c.Owner))
 	line("workspace", id(c.WorkspaceID))
 	line("model config", id(c.ModelConfigID))
 	line("subchat of", id(c.Parent))
@@ -284,8 +324,11 @@ func (c Chat) Text() string {
 	for _, child := range c.Children {
 		line("subchat", child.Row())
 	}
+	if c.MoreChildren > 0 {
+		line("more", fmt.Sprintf("%s left out for size: resource %s", Count(c.MoreChildren, "subchat"), ChatLink(c.ID, "")))
+	}
 	for _, warning := range c.Warnings {
-		line("warning", Line(warning, 1000))
+		line("warning", Inline(warning, 1000))
 	}
 	return b.String()
 }
@@ -313,6 +356,14 @@ func wordOf(v string) string {
 		return ""
 	}
 	return Word(v)
+}
+
+// inlineOf is Inline, and nothing for nothing.
+func inlineOf(v string) string {
+	if v == "" {
+		return ""
+	}
+	return Inline(v, 200)
 }
 
 func id(u *uuid.UUID) string {

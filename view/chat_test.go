@@ -78,6 +78,7 @@ note: it waits for capacity: the deployment runs as many agents as it may, and t
 last error: auth from "open ai" (status 401): "No\nkey" "ask \"them\""
 summary: "Finished \x1b[1mit"
 diff: +10 -3 in 2 files, PR #7 open, draft, approved, changes requested
+pull request: "Fix it"
 diff url: https://git.example/pr/7
 branch: "fix/\x1bit"
 created: 2026-11-22 08:30
@@ -92,7 +93,7 @@ archived: yes
 pinned: 2
 file: `+other.String()+` "a b.png" image/png
 subchat: `+child.String()+` error "Look" [unread, +1 -0 in 0 files]
-warning: limit is near`, v.Text())
+warning: "limit is\nnear"`, v.Text())
 	require.Contains(t, encoded(t, v), `"extra":{"mood":"good"}`)
 	require.Contains(t, encoded(t, v), `"last_error":{"kind":"auth","message":"No\nkey","detail":"ask \"them\"","provider":"open ai","status_code":401}`)
 }

@@ -170,7 +170,7 @@ func Queued(queue []client.QueuedMessage) []QueuedMessage {
 // WholeText is what the message says to a reader of plain text: a heading of ours, then the quoted words.
 func (m Message) WholeText() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[%d] %s", m.ID, m.Role)
+	fmt.Fprintf(&b, "[%d] %s", m.ID, wordOf(string(m.Role)))
 	if m.At != "" {
 		b.WriteString(" " + minute(m.At))
 	}

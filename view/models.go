@@ -13,6 +13,7 @@ import (
 // Models are the models that chats can run on.
 type Models struct {
 	Models      []Model               `json:"models"`
+	More        int                   `json:"more,omitempty"` // so many were left out for size: the resource of the models has them
 	Unavailable []UnavailableProvider `json:"unavailable,omitempty"`
 }
 
@@ -37,14 +38,23 @@ type UnavailableProvider struct {
 // unavailable, with why.
 func ListModels(ctx context.Context, c *client.Client) (*Models, error) {
 	configs, err := c.ListModelConfigs(ctx)
-	if kind := client.KindOf(err); err != nil && kind != client.KindUnsupported && kind != client.KindForbidden {
+	if err != nil && !lacks(err) {
 		return nil, err
 	}
 	models, err := c.ListModels(ctx)
-	if err != nil {
+	if err != nil && !(lacks(err) && len(configs) > 0) {
 		return nil, err
 	}
+	if err != nil {
+		models = &client.Models{} // what can be chosen from is known all the same
+	}
 	return modelsOf(configs, models), nil
+}
+
+// lacks reports that the server has no such list, or none for this caller.
+func lacks(err error) bool {
+	kind := client.KindOf(err)
+	return kind == client.KindUnsupported || kind == client.KindForbidden
 }
 
 // modelsOf joins the configurations (whose ids are what counts) with the models' list (which knows the providers' state). Models without a
@@ -80,24 +90,39 @@ func modelsOf(configs []client.ModelConfig, models *client.Models) *Models {
 	return v
 }
 
+// Row is the model as one line.
+func (m Model) Row() string {
+	line := fmt.Sprintf("%s %s (%s)", id(m.ID), Inline(m.Name, 80), Word(strings.Trim(m.Provider+":"+m.Model, ":")))
+	if m.Default {
+		line += " default"
+	}
+	if m.Context > 0 {
+		line += fmt.Sprintf(", %d tokens", m.Context)
+	}
+	return strings.TrimSpace(line)
+}
+
 // Text is a line for each model.
 func (m *Models) Text() string {
 	var lines []string
 	for _, model := range m.Models {
-		line := fmt.Sprintf("%s %s (%s)", id(model.ID), Inline(model.Name, 80), Word(strings.Trim(model.Provider+":"+model.Model, ":")))
-		if model.Default {
-			line += " default"
-		}
-		if model.Context > 0 {
-			line += fmt.Sprintf(", %d tokens", model.Context)
-		}
-		lines = append(lines, strings.TrimSpace(line))
+		lines = append(lines, model.Row())
+	}
+	if m.More > 0 {
+		lines = append(lines, fmt.Sprintf("(%s left out for size: resource coder://chats/models)", Count(m.More, "model")))
 	}
 	if len(lines) == 0 {
 		lines = append(lines, "No models are configured on this deployment; an administrator adds them.")
 	}
 	for _, p := range m.Unavailable {
-		lines = append(lines, fmt.Sprintf("unavailable: %s (%s)", Word(p.Provider), Line(orDefault(p.Reason, "no reason given"), 500)))
+		lines = append(lines, fmt.Sprintf("unavailable: %s (%s)", Word(p.Provider), reasonOf(p.Reason)))
 	}
 	return strings.Join(lines, "\n")
+}
+
+func reasonOf(reason string) string {
+	if reason == "" {
+		return "no reason given"
+	}
+	return Word(reason)
 }
