@@ -165,7 +165,11 @@ func refuseRequestLabel(labels map[string]string) error {
 // create makes the chat, unless a request of the same id did before.
 func (s *Session) create(ctx context.Context, r client.CreateChatRequest, requestID string) (chat *client.Chat, existing bool, err error) {
 	if requestID != "" {
-		defer s.creating.lock(requestID)()
+		unlock, err := s.creating.lock(ctx, requestID)
+		if err != nil {
+			return nil, false, err
+		}
+		defer unlock()
 		if chat, err := s.createdBy(ctx, requestID); chat != nil || err != nil {
 			return chat, true, err
 		}
@@ -201,30 +205,35 @@ type requests struct {
 }
 
 type request struct {
-	mu    sync.Mutex
+	turn  chan struct{} // holds one token: the creation at work
 	users int
 }
 
-func (r *requests) lock(id string) (unlock func()) {
+func (r *requests) lock(ctx context.Context, id string) (unlock func(), err error) {
 	r.mu.Lock()
 	if r.running == nil {
 		r.running = map[string]*request{}
 	}
 	one := r.running[id]
 	if one == nil {
-		one = &request{}
+		one = &request{turn: make(chan struct{}, 1)}
 		r.running[id] = one
 	}
 	one.users++
 	r.mu.Unlock()
-	one.mu.Lock()
-	return func() {
-		one.mu.Unlock()
+	leave := func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if one.users--; one.users == 0 {
 			delete(r.running, id)
 		}
+	}
+	select {
+	case one.turn <- struct{}{}:
+		return func() { <-one.turn; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
 	}
 }
 
