@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -115,7 +116,7 @@ func Full(m client.Message) Message {
 }
 
 func part(p client.Part) Part {
-	v := Part{Type: p.Type, Text: p.Text, CallID: p.ToolCallID, Tool: p.ToolName, Args: p.Args, Result: p.Result, Error: p.IsError, URL: p.URL}
+	v := Part{Type: p.Type, Text: p.Text, CallID: p.ToolCallID, Tool: p.ToolName, Args: plainJSON(p.Args), Result: plainJSON(p.Result), Error: p.IsError, URL: p.URL}
 	switch p.Type {
 	case client.PartFile:
 		v.File = file(p)
@@ -136,6 +137,33 @@ func part(p client.Part) Part {
 	}
 	return v
 }
+
+// plainJSON is the same value without the escapes of <, > and & that Go's encoder puts in for the sake of web pages: commands and patches are full of
+// them, and each costs a reader five bytes.
+func plainJSON(value json.RawMessage) json.RawMessage {
+	if !bytes.Contains(value, []byte(`\u00`)) {
+		return value
+	}
+	plain := make(json.RawMessage, 0, len(value))
+	for i := 0; i < len(value); i++ {
+		if value[i] != '\\' || i+1 == len(value) {
+			plain = append(plain, value[i])
+			continue
+		}
+		if i+6 <= len(value) {
+			if c := webEscapes[strings.ToLower(string(value[i:i+6]))]; c != 0 {
+				plain = append(plain, c)
+				i += 5
+				continue
+			}
+		}
+		plain = append(plain, value[i], value[i+1]) // an escaped backslash begins no other escape
+		i++
+	}
+	return plain
+}
+
+var webEscapes = map[string]byte{`\u0026`: '&', `\u003c`: '<', `\u003e`: '>'}
 
 func file(p client.Part) *File {
 	f := &File{MediaType: p.MediaType, Name: p.Name}

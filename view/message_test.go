@@ -136,3 +136,13 @@ func TestChatLinks(t *testing.T) {
 	require.Equal(t, "coder://chats/"+root.String(), view.ChatLink(root, ""))
 	require.Equal(t, "coder://chats/"+root.String()+"/diff", view.ChatLink(root, "diff"))
 }
+
+func TestArgumentsAndResultsAreShownWithoutTheEscapesOfWebPages(t *testing.T) {
+	m := view.Full(client.Message{ID: 1, Role: client.RoleAssistant, Content: []client.Part{
+		{Type: client.PartToolCall, ToolName: "execute", Args: json.RawMessage(`{"command":"a \u0026\u0026 b \u003E c \\u0026 \u00e9 \\"}`)},
+		{Type: client.PartToolResult, ToolName: "execute", Result: json.RawMessage(`"\u003ctag\u003e\u00"`)},
+	}})
+	require.Equal(t, `{"command":"a && b > c \\u0026 \u00e9 \\"}`, string(m.Parts[0].Args))
+	require.Equal(t, `"<tag>\u00"`, string(m.Parts[1].Result), "what is no JSON is left as it is")
+	require.Contains(t, m.WholeText(), "a && b > c")
+}
