@@ -76,7 +76,8 @@ type File struct {
 	Body      io.ReadCloser
 }
 
-// GetFile is "Get chat file". Body streams from the server and ends with ctx.
+// GetFile is "Get chat file". Body streams from the server and ends with ctx; a Read of it that waits longer than Options.Timeout fails with a *Error
+// of KindTimeout.
 func (c *Client) GetFile(ctx context.Context, id uuid.UUID) (*File, error) {
 	var resp *http.Response
 	if err := c.do(ctx, call{op: "get chat file", path: []string{"files", id.String()}, keep: &resp}); err != nil {

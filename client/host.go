@@ -32,7 +32,7 @@ type Options struct {
 	RetryBase    time.Duration // the first wait, doubled from then on, with jitter; 0 = 250 ms
 	MaxRetryWait time.Duration // the longest single wait; a server that asks for more gets no retry; 0 = 20 s
 
-	Timeout          time.Duration // for one REST request, its body included; 0 = 60 s
+	Timeout          time.Duration // for one REST request, its body included; of a download for each pause in it; 0 = 60 s
 	HandshakeTimeout time.Duration // for opening a WebSocket; 0 = 30 s
 	PingTimeout      time.Duration // a WebSocket without any frame or ping for so long is dead; 0 = 45 s
 	MaxResponse      int64         // bytes of a JSON answer or of a WebSocket message; 0 = 64 MiB

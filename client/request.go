@@ -179,7 +179,7 @@ func (c *Client) once(ctx context.Context, k *call, path []string) error {
 		return c.answerError(k, resp)
 	}
 	if k.keep != nil {
-		resp.Body = &keptBody{resp.Body, cancel}
+		resp.Body = c.kept(ctx, k, resp, cancel, timeout)
 		*k.keep = resp
 		return nil
 	}
@@ -188,13 +188,41 @@ func (c *Client) once(ctx context.Context, k *call, path []string) error {
 	return c.decode(ctx, k, resp)
 }
 
-// keptBody ends its request when it is closed.
+// keptBody is an answer's body that its caller reads. It may take as long as it takes, but no single Read longer than the time-out of a request:
+// that ends the request, as Close does.
 type keptBody struct {
 	io.ReadCloser
+	ctx    context.Context
 	cancel context.CancelCauseFunc
+	idle   *time.Timer
+	limit  time.Duration
+	stall  *Error
+}
+
+func (c *Client) kept(ctx context.Context, k *call, resp *http.Response, cancel context.CancelCauseFunc, limit time.Duration) *keptBody {
+	b := &keptBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, limit: limit}
+	b.idle = time.AfterFunc(limit, func() { cancel(errTimeout) })
+	b.idle.Stop() // nobody waits yet
+	b.stall = &Error{
+		Op: k.op, Kind: KindTimeout, Method: k.methodName(), Path: resp.Request.URL.Path, cause: errTimeout,
+		Message: "The Coder server at " + origin(c.host.base) + " stopped in the middle of its answer: nothing came for " + limit.String() + ".",
+	}
+	return b
+}
+
+// Read fails with a *Error of KindTimeout when nothing came for too long, else as the body does.
+func (b *keptBody) Read(p []byte) (int, error) {
+	b.idle.Reset(b.limit)
+	n, err := b.ReadCloser.Read(p)
+	b.idle.Stop()
+	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errTimeout) {
+		return n, b.stall
+	}
+	return n, err
 }
 
 func (b *keptBody) Close() error {
+	b.idle.Stop()
 	defer b.cancel(nil)
 	return b.ReadCloser.Close()
 }

@@ -576,31 +576,80 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-func TestDownloadStreamsBeyondTheTimeout(t *testing.T) {
-	more := make(chan struct{})
-	id := uuid.New()
-	p := newPeer(t, map[string]http.HandlerFunc{
-		"GET /api/experimental/chats/files/" + id.String(): func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "image/png")
-			w.Header().Set("Content-Disposition", `inline; filename*=utf-8''%C3%BC.png`)
-			w.Header().Set("Content-Length", "4")
-			_, _ = io.WriteString(w, "ab")
+// pieces serves a download that goes on only when the test says so.
+func pieces(more <-chan string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "image/png")
+		w.Header().Set("Content-Disposition", `inline; filename*=utf-8''%C3%BC.png`)
+		w.Header().Set("Content-Length", "6")
+		for {
 			w.(http.Flusher).Flush()
-			<-more
-			_, _ = io.WriteString(w, "cd")
-		},
-	})
-	c := p.client(t, client.Options{Timeout: 60 * time.Millisecond})
+			select {
+			case piece, ok := <-more:
+				if !ok {
+					return
+				}
+				_, _ = io.WriteString(w, piece)
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}
+}
+
+func TestADownloadThatMovesOutlastsTheTimeout(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	more := make(chan string)
+	id := uuid.New()
+	p := newPeer(t, map[string]http.HandlerFunc{"GET /api/experimental/chats/files/" + id.String(): pieces(more)})
+	c := p.client(t, client.Options{Timeout: timeout})
 	f, err := c.GetFile(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, "ü.png", f.Name)
 	require.Equal(t, "image/png", f.MediaType)
-	require.EqualValues(t, 4, f.Size)
-	time.AfterFunc(120*time.Millisecond, func() { close(more) })
-	body, err := io.ReadAll(f.Body)
-	require.NoError(t, err)
-	require.Equal(t, "abcd", string(body))
+	require.EqualValues(t, 6, f.Size)
+	began := time.Now()
+	var body []byte
+	for _, piece := range []string{"ab", "cd", "ef"} {
+		time.AfterFunc(timeout/2, func() { more <- piece })
+		two := make([]byte, 2)
+		_, err := io.ReadFull(f.Body, two)
+		require.NoError(t, err)
+		body = append(body, two...)
+	}
+	require.Greater(t, time.Since(began), timeout)
+	require.Equal(t, "abcdef", string(body))
+	close(more)
+	n, err := f.Body.Read(make([]byte, 1))
+	require.Zero(t, n)
+	require.ErrorIs(t, err, io.EOF)
 	require.NoError(t, f.Body.Close())
 	_, err = c.GetFile(t.Context(), uuid.New())
 	require.Error(t, err)
+}
+
+func TestADownloadThatStallsTimesOut(t *testing.T) {
+	more := make(chan string, 1)
+	id := uuid.New()
+	p := newPeer(t, map[string]http.HandlerFunc{"GET /api/experimental/chats/files/" + id.String(): pieces(more)})
+	c := p.client(t, client.Options{Timeout: 100 * time.Millisecond})
+	f, err := c.GetFile(t.Context(), id)
+	require.NoError(t, err)
+	more <- "ab"
+	body, err := io.ReadAll(f.Body)
+	require.Equal(t, "ab", string(body))
+	e := asError(t, err)
+	require.Equal(t, client.KindTimeout, e.Kind)
+	require.ErrorContains(t, err, "stopped in the middle of its answer: nothing came for 100ms")
+	require.NoError(t, f.Body.Close())
+}
+
+func TestARateLimitIsToldAtOnceToWhoAsksForIt(t *testing.T) {
+	limited := withHeader("Retry-After", "1", reply(429, `{"message":"You have been rate limited."}`))
+	p := newPeer(t, map[string]http.HandlerFunc{"GET " + chatAddress: sequence(reply(503, ""), limited)})
+	c := p.client(t, client.Options{MaxRetryWait: time.Minute})
+	_, err := c.GetChat(client.TellLimit(t.Context()), chatID)
+	require.True(t, client.IsRateLimited(err))
+	require.Equal(t, time.Second, asError(t, err).RetryAfter)
+	require.Equal(t, 2, p.count("GET "+chatAddress), "tried again after the 503, not after the 429")
 }

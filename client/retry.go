@@ -19,7 +19,7 @@ func (c *Client) repeatSafely(ctx context.Context, k *call, path []string) error
 	waits.Reset()
 	for try := 1; ; try++ {
 		err := c.once(ctx, k, path)
-		if err == nil || try > o.Retries || ctx.Value(onceKey{}) != nil || !mayPass(k, err) {
+		if err == nil || try > o.Retries || ctx.Value(onceKey{}) != nil || !mayPass(k, err) || limitTold(ctx, err) {
 			return err
 		}
 		wait := waits.NextBackOff()
@@ -37,6 +37,17 @@ type onceKey struct{}
 
 // Once makes calls with ctx be tried once, for callers that repeat by themselves and want to know of each failure.
 func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+type tellLimitKey struct{}
+
+// TellLimit makes calls with ctx give up at a rate limit, for callers that wait for it themselves and say so. Other failures are tried again as ever.
+func TellLimit(ctx context.Context) context.Context {
+	return context.WithValue(ctx, tellLimitKey{}, true)
+}
+
+func limitTold(ctx context.Context, err error) bool {
+	return ctx.Value(tellLimitKey{}) != nil && IsRateLimited(err)
+}
 
 // mayPass reports whether the same GET may work later: the rate limit, a gateway without its server, a connection that
 // failed. Not a time-out, which has cost its time already, nor a certificate that will be as wrong.
