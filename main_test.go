@@ -169,6 +169,18 @@ func TestStdioServesWithoutCredentials(t *testing.T) {
 	require.NotContains(t, out, "create_chat", "and name only what is offered")
 }
 
+func TestAnAllowedFolderThatIsNoneStopsTheStart(t *testing.T) {
+	isolated(t)
+	missing := filepath.Join(t.TempDir(), "typo")
+	_, _, err := run(t, "", "stdio", "--allow-dir", missing)
+	require.ErrorContains(t, err, `--allow-dir "`+missing+`" cannot be used`)
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, _, err = run(t, "", "stdio", "--allow-dir", t.TempDir()+","+file)
+	require.ErrorContains(t, err, file)
+	require.ErrorContains(t, err, "no folder")
+}
+
 func TestLogsGoToTheLogFile(t *testing.T) {
 	isolated(t)
 	file := filepath.Join(t.TempDir(), "log")

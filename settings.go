@@ -126,6 +126,20 @@ func (s *settings) options(logger *slog.Logger) (server.Options, error) {
 	}, nil
 }
 
+// checkFolders finds the allowed folders that are none: a misspelt one would otherwise be told of only as a file that is not there.
+func (s *settings) checkFolders() error {
+	for _, dir := range s.allowDirs {
+		info, err := os.Stat(dir)
+		if err == nil && !info.IsDir() {
+			err = errors.New("it is no folder")
+		}
+		if err != nil {
+			return fmt.Errorf("--allow-dir %q cannot be used: %w", dir, err)
+		}
+	}
+	return nil
+}
+
 // errNoCredentials is what every tool call says when nothing is configured.
 var errNoCredentials = errors.New("no Coder deployment is configured: set CODER_URL and CODER_SESSION_TOKEN (or run `coder login`) and restart this server, or start it with --simulate to try it without one")
 

@@ -37,6 +37,9 @@ func serveStdio(cmd *cobra.Command, s *settings) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkFolders(); err != nil {
+		return err
+	}
 	if options.Telemetry, err = s.exporting(cmd.Context(), logger); err != nil {
 		return err
 	}

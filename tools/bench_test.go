@@ -61,10 +61,12 @@ func (b *bench) in(t *testing.T) *bench {
 
 // listening is an MCP client that notes what it is told.
 type listening struct {
-	roots []string
+	roots  []string
+	silent bool // it never answers what it is asked
 
 	mu       sync.Mutex
 	progress []string
+	asked    int // for its roots
 }
 
 func (l *listening) Progress(_ context.Context, message string) {
@@ -81,8 +83,19 @@ func (l *listening) told() []string {
 
 func (l *listening) Event(context.Context, uuid.UUID, relay.Event) {}
 func (l *listening) Changed(context.Context, client.WatchEvent)    {}
-func (l *listening) Roots(context.Context) []string                { return l.roots }
 func (l *listening) Concerns(uuid.UUID)                            {}
+
+func (l *listening) Roots(ctx context.Context) []string {
+	l.mu.Lock()
+	l.asked++
+	l.mu.Unlock()
+	if l.silent {
+		<-ctx.Done()
+		return nil
+	}
+	return l.roots
+}
+
 func (b *bench) call(name string, arguments any) *mcp.CallToolResult {
 	return b.callWith(b.t.Context(), name, arguments)
 }

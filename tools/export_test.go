@@ -23,3 +23,6 @@ func (c *Caller) Desktops() int {
 	}
 	return alive
 }
+
+// WaitForRoots changes how long a client may take to tell its roots.
+func (s *Session) WaitForRoots(d time.Duration) { s.rootsPatience = d }

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -66,7 +67,7 @@ var _ = declare(Spec{
 		return nil, err
 	}
 	defer u.close()
-	if err := u.check(a.MediaType); err != nil {
+	if err := u.check(); err != nil {
 		return nil, err
 	}
 	r := client.UploadFileRequest{Name: u.name, MediaType: u.mediaType, Size: u.size}
@@ -74,7 +75,7 @@ var _ = declare(Spec{
 		return nil, err
 	}
 	stored := chatFile{Name: u.name, MediaType: u.mediaType, Size: u.size}
-	err = s.patiently(ctx, func() (err error) {
+	err = s.patiently(ctx, func(ctx context.Context) (err error) {
 		r.Body = u.body()
 		stored.ID, err = s.Client.UploadFile(ctx, r)
 		return err
@@ -89,7 +90,7 @@ var _ = declare(Spec{
 type upload struct {
 	io.ReaderAt
 	size            int64
-	name, mediaType string
+	name, mediaType string // the type as declared, then as found out
 	close           func()
 }
 
@@ -112,10 +113,10 @@ func (a uploadFileArgs) open(ctx context.Context, s *Session) (*upload, error) {
 			Kind: string(client.KindInvalidArgument), Message: fmt.Sprintf("%d of path, data and text were given", given), Next: "give exactly one of them",
 		}
 	}
-	u := &upload{name: cleanName(a.Name), close: func() {}}
+	u := &upload{name: cleanName(a.Name), mediaType: a.MediaType, close: func() {}}
 	switch {
 	case a.Path != "":
-		allowed, err := s.folders(ctx, "path", "send the content in data (base64) or text")
+		allowed, err := s.folders(ctx, "path", a.Path, "send the content in data (base64) or text")
 		if err != nil {
 			return nil, err
 		}
@@ -130,29 +131,47 @@ func (a uploadFileArgs) open(ctx context.Context, s *Session) (*upload, error) {
 	case a.Text != nil:
 		u.ReaderAt, u.size = strings.NewReader(*a.Text), int64(len(*a.Text))
 	default:
-		data, err := decodeBase64(*a.Data)
+		data, declared, err := decodeBase64(*a.Data)
 		if err != nil {
 			return nil, err
 		}
-		u.ReaderAt, u.size = bytes.NewReader(data), int64(len(data))
+		u.ReaderAt, u.size, u.mediaType = bytes.NewReader(data), int64(len(data)), cmp.Or(u.mediaType, declared)
 	}
 	return u, nil
 }
 
-// decodeBase64 takes both alphabets, with and without padding, white space, and a data URL.
-func decodeBase64(text string) ([]byte, error) {
+// decodeBase64 takes both alphabets, with and without padding, white space, and a data URL, whose media type comes along.
+func decodeBase64(text string) (data []byte, mediaType string, err error) {
 	if strings.HasPrefix(text, "data:") {
-		_, text, _ = strings.Cut(text, ",")
+		if mediaType, text, err = cutDataURL(text); err != nil {
+			return nil, "", err
+		}
 	}
-	text = strings.NewReplacer("-", "+", "_", "/", "\n", "", "\r", "", "\t", "", " ", "", "=", "").Replace(text)
-	if size := int64(base64.RawStdEncoding.DecodedLen(len(text))); size > filetype.MaxSize {
-		return nil, tooLarge("data", size)
+	text = strings.NewReplacer("-", "+", "_", "/", "\n", "", "\r", "", "\t", "", " ", "").Replace(text)
+	encoding := base64.RawStdEncoding
+	if strings.HasSuffix(text, "=") {
+		encoding = base64.StdEncoding
 	}
-	data, err := base64.RawStdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, &Failure{Kind: string(client.KindInvalidArgument), Message: "data is not base64: " + err.Error(), Next: "encode the bytes as base64, or send text in text"}
+	if size := int64(base64.RawStdEncoding.DecodedLen(len(strings.TrimRight(text, "=")))); size > filetype.MaxSize {
+		return nil, "", tooLarge("data", size)
 	}
-	return data, nil
+	if data, err = encoding.DecodeString(text); err != nil {
+		return nil, "", &Failure{Kind: string(client.KindInvalidArgument), Message: "data is not base64: " + err.Error(), Next: "encode the bytes as base64, or send text in text"}
+	}
+	return data, mediaType, nil
+}
+
+// cutDataURL takes data:[TYPE];base64, off. One that is encoded in percents would be read as something else than it says.
+func cutDataURL(url string) (mediaType, text string, err error) {
+	head, text, _ := strings.Cut(strings.TrimPrefix(url, "data:"), ",")
+	i := strings.LastIndexByte(head, ';')
+	if i < 0 || !strings.EqualFold(strings.TrimSpace(head[i+1:]), "base64") {
+		return "", "", &Failure{
+			Kind: string(client.KindInvalidArgument), Message: "data is a data URL without ;base64", Next: "encode the bytes as base64, or send text in text",
+		}
+	}
+	mediaType, _, _ = strings.Cut(head, ";")
+	return mediaType, text, nil
 }
 
 func tooLarge(what string, size int64) error {
@@ -163,12 +182,12 @@ func tooLarge(what string, size int64) error {
 }
 
 // check finds the media type and the name, and refuses what the server would refuse.
-func (u *upload) check(declared string) error {
+func (u *upload) check() error {
 	if u.size > filetype.MaxSize {
 		return tooLarge("the file", u.size)
 	}
 	var err error
-	u.mediaType, err = filetype.Classify(declared, u.name, u.body())
+	u.mediaType, err = filetype.Classify(u.mediaType, u.name, u.body())
 	var refused *filetype.RefusedError
 	if errors.As(err, &refused) {
 		return &Failure{Kind: string(client.KindInvalidArgument), Message: "the file was not sent: " + refused.Reason, Next: "convert it, or correct media_type; text of any sort goes as text/plain"}
@@ -199,8 +218,9 @@ func cleanName(name string) string {
 
 // patiently tries what the rate limit refuses once more when it may: the files have one of their own, twelve a minute. A refused request was not
 // done, so that uploads may be repeated, too.
-func (s *Session) patiently(ctx context.Context, try func() error) error {
-	err := try()
+func (s *Session) patiently(ctx context.Context, try func(context.Context) error) error {
+	ctx = client.TellLimit(ctx)
+	err := try(ctx)
 	var limited *client.Error
 	if !errors.As(err, &limited) || limited.Kind != client.KindRateLimited {
 		return err
@@ -217,7 +237,7 @@ func (s *Session) patiently(ctx context.Context, try func() error) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return try()
+		return try(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -238,7 +258,7 @@ var _ = declare(Spec{
 }, func(ctx context.Context, s *Session, a getFileArgs) (*Result, error) {
 	var to place
 	if a.SaveTo != "" {
-		allowed, err := s.folders(ctx, "save_to", "leave save_to out")
+		allowed, err := s.folders(ctx, "save_to", a.SaveTo, "leave save_to out")
 		if err != nil {
 			return nil, err
 		}
@@ -251,7 +271,7 @@ var _ = declare(Spec{
 		}
 	}
 	var file *client.File
-	err := s.patiently(ctx, func() (err error) {
+	err := s.patiently(ctx, func(ctx context.Context) (err error) {
 		file, err = s.Client.GetFile(ctx, a.FileID)
 		return err
 	})
@@ -283,19 +303,47 @@ func (p place) exists() error {
 }
 
 func (f chatFile) save(content io.Reader, to place, overwrite bool) (*Result, error) {
+	if f.Size > filetype.MaxSize {
+		return nil, f.overlong()
+	}
 	if to.name == "" {
 		to.name = f.localName()
 	}
-	size, err := to.write(content, overwrite)
+	size, err := to.write(content, filetype.MaxSize, overwrite)
 	f.SavedTo = filepath.Join(to.path, to.name)
 	switch {
 	case errors.Is(err, fs.ErrExist) && !overwrite:
 		return nil, to.exists()
+	case errors.Is(err, errOverlong):
+		return nil, f.overlong()
+	case client.KindOf(err) == client.KindTimeout:
+		return nil, brokeOff(size, err)
 	case err != nil:
 		return nil, &Failure{Kind: string(client.KindUnavailable), Message: fmt.Sprintf("%s was not written: %v", f.SavedTo, underlying(err)), Next: "call get_chat_file again, or choose another save_to"}
 	}
 	f.Size = size
 	return textf(f, "Saved %s, to %s.", f.head(), f.SavedTo), nil
+}
+
+// overlong is for what no upload can have made.
+func (f chatFile) overlong() error {
+	size := "more than that"
+	if f.Size >= 0 {
+		size = fmt.Sprintf("%d", f.Size)
+	}
+	return &Failure{
+		Kind: string(client.KindTooLarge), Message: fmt.Sprintf("a chat's file has at most %d bytes (10 MiB), and this one %s; nothing was saved", filetype.MaxSize, size),
+		Next: "look at it in Coder",
+	}
+}
+
+// brokeOff is a download that did not come to its end.
+func brokeOff(size int64, err error) error {
+	f := &Failure{Kind: string(client.KindUnavailable), Message: fmt.Sprintf("the file broke off after %d bytes", size), Next: "call get_chat_file again"}
+	if client.KindOf(err) == client.KindTimeout {
+		f.Kind, f.Message = string(client.KindTimeout), fmt.Sprintf("the file stopped coming after %d bytes", size)
+	}
+	return f
 }
 
 // localName is the file's name as one of a file in a folder of this machine: stored names may be anything, "../../etc/passwd" and ".bashrc" too
@@ -332,7 +380,7 @@ func (f chatFile) show(s *Session, content io.Reader) (*Result, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(content, most+1))
 	if err != nil {
-		return nil, &Failure{Kind: string(client.KindUnavailable), Message: fmt.Sprintf("the file broke off after %d bytes", len(data)), Next: "call get_chat_file again"}
+		return nil, brokeOff(int64(len(data)), err)
 	}
 	if int64(len(data)) > most {
 		return f.link(s), nil

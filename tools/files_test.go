@@ -2,17 +2,21 @@ package tools_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/stretchr/testify/require"
 
+	"coder-chats-mcp/client"
 	"coder-chats-mcp/filetype"
 	"coder-chats-mcp/simulator"
 	"coder-chats-mcp/tools"
@@ -135,6 +139,35 @@ func TestDataIsBase64OfAnySort(t *testing.T) {
 	require.Contains(t, f.Message, "data is not base64")
 }
 
+func TestADataURLSaysWhatItsDataIs(t *testing.T) {
+	b := newBench(t, unlimited(""))
+	table := base64.StdEncoding.EncodeToString([]byte("a,b\n1,2\n"))
+	_, stored := b.ok("upload_chat_file", object{"data": "data:text/csv;base64," + table})
+	require.Equal(t, "text/csv", stored["media_type"])
+	_, stored = b.ok("upload_chat_file", object{"data": "data:text/csv;header=present;BASE64," + table, "media_type": "text/markdown"})
+	require.Equal(t, "text/markdown", stored["media_type"], "what is declared beside it wins")
+	_, stored = b.ok("upload_chat_file", object{"data": "data:;base64," + table})
+	require.Equal(t, "text/plain", stored["media_type"])
+	for data, says := range map[string]string{
+		"data:text/plain,hell":           "data is a data URL without ;base64",
+		"data:text/plain;base64":         "", // nothing after it
+		"data:" + table:                  "data is a data URL without ;base64",
+		"YQ==YQ==":                       "data is not base64",
+		"Y=Q":                            "data is not base64",
+		"YQ=":                            "data is not base64",
+		"====":                           "data is not base64",
+		"data:image/png;base64," + table: "declared as image/png",
+	} {
+		if says == "" {
+			b.ok("upload_chat_file", object{"data": data})
+			continue
+		}
+		f := b.fails("upload_chat_file", object{"data": data})
+		require.Equal(t, "invalid_argument", f.Kind, data)
+		require.Contains(t, f.Message, says, data)
+	}
+}
+
 func TestARefusalComesBeforeTheUpload(t *testing.T) {
 	dir := t.TempDir()
 	b := newBench(t, unlimited(""), allow(dir))
@@ -223,12 +256,15 @@ func TestPathsStayInTheAllowedFolders(t *testing.T) {
 		"dots that leave":         "../" + filepath.Base(outside) + "/new.txt",
 		"through a linked folder": filepath.Join(dir, "out", "new.txt"),
 		"a linked folder":         filepath.Join(dir, "out"),
+		"a folder elsewhere":      outside,
+		"no folder elsewhere":     filepath.Join(outside, "nothing", "new.txt"),
 		"a folder that is no":     filepath.Join(dir, "nothing", "new.txt"),
 		"a folder to be":          filepath.Join(dir, "nothing") + "/",
 	} {
 		t.Run("save to "+name, func(t *testing.T) {
 			f := b.in(t).fails("get_chat_file", object{"file_id": stored["file_id"], "save_to": path})
 			require.Equal(t, "forbidden", f.Kind)
+			require.Equal(t, fmt.Sprintf("the folder of save_to %q is not in the allowed folders, or is not there", path), f.Message, "whether there is such a folder is not told")
 		})
 	}
 	require.Equal(t, sent+1, uploads(b))
@@ -255,6 +291,35 @@ func TestNoFolderOrNoMachineOfOnesOwn(t *testing.T) {
 		require.Equal(t, "forbidden", f.Kind)
 		require.Contains(t, f.Message, "you are not on it")
 	}
+}
+
+func TestAClientThatNeverTellsItsRootsHoldsNobody(t *testing.T) {
+	outside, dir := t.TempDir(), t.TempDir()
+	b := newBench(t, unlimited(""), allow(dir))
+	b.heard.silent = true
+	_, stored := b.ok("upload_chat_file", object{"path": write(t, "x", dir, "a.txt")})
+	b.ok("upload_chat_file", object{"path": "a.txt"})
+	b.ok("get_chat_file", object{"file_id": stored["file_id"], "save_to": "b.txt"})
+	b.ok("get_chat_file", object{"file_id": stored["file_id"], "save_to": dir + "/", "overwrite": true})
+	require.Contains(t, b.fails("upload_chat_file", object{"path": filepath.Join(dir, "no", "such.txt")}).Message, "is not there")
+	require.Zero(t, b.heard.asked, "what is allowed without them needs no roots")
+
+	b.session.WaitForRoots(20 * time.Millisecond)
+	f := b.fails("upload_chat_file", object{"path": write(t, "x", outside, "a.txt")})
+	require.Equal(t, "forbidden", f.Kind)
+	require.Equal(t, 1, b.heard.asked)
+
+	b.session.Config.AllowDirs = nil
+	f = b.fails("upload_chat_file", object{"path": "a.txt"})
+	require.Contains(t, f.Message, "no folder is allowed")
+}
+
+func TestALinkOutOfAnAllowedFolderMayLeadToARoot(t *testing.T) {
+	root, dir := t.TempDir(), t.TempDir()
+	b := newBench(t, unlimited(""), allow(dir))
+	b.heard.roots = []string{root}
+	require.NoError(t, os.Symlink(write(t, "x", root, "a.txt"), filepath.Join(dir, "link.txt")))
+	b.ok("upload_chat_file", object{"path": filepath.Join(dir, "link.txt")})
 }
 
 func TestSavingNeverOverwritesUnasked(t *testing.T) {
@@ -356,6 +421,31 @@ func TestTheRateLimitIsWaitedForOnceThenTold(t *testing.T) {
 	require.Equal(t, 5, uploads(b))
 }
 
+// A client's own retries must not wait for the limit, too.
+func TestADownloadIsTriedTwiceAtARateLimit(t *testing.T) {
+	b := newBench(t, unlimited(""))
+	c, err := client.New(b.sim.URL, b.sim.Users()[0].Token, client.Options{RetryBase: time.Millisecond})
+	require.NoError(t, err)
+	defer c.Host().Close()
+	b.session.Client = c
+	var requests atomic.Int32
+	b.sim.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/chats/files/") {
+			return false
+		}
+		requests.Add(1)
+		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = w.Write([]byte(`{"message":"You've been rate limited."}`))
+		return true
+	})
+	f := b.fails("get_chat_file", object{"file_id": uuid.New()})
+	require.Equal(t, "rate_limited", f.Kind)
+	require.EqualValues(t, 2, requests.Load())
+	require.Equal(t, []string{"rate limited; trying again in 1 s"}, b.heard.told())
+}
+
 func TestAFileThatIsNotThere(t *testing.T) {
 	b := newBench(t, unlimited(""))
 	f := b.fails("get_chat_file", object{"file_id": "11111111-1111-4111-8111-111111111111"})
@@ -378,6 +468,71 @@ func TestAFileThatBreaksOffIsNotSaved(t *testing.T) {
 	require.Equal(t, "unavailable", f.Kind)
 	f = b.fails("get_chat_file", object{"file_id": stored["file_id"]})
 	require.Contains(t, f.Message, "broke off after 4 bytes")
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// sends makes the API send a file, as much of it as write does.
+func (b *bench) sends(length int, write func(w http.ResponseWriter, r *http.Request)) {
+	b.sim.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/chats/files/") {
+			return false
+		}
+		w.Header().Set("Content-Type", "text/plain")
+		if length >= 0 {
+			w.Header().Set("Content-Length", strconv.Itoa(length))
+		}
+		write(w, r)
+		return true
+	})
+}
+
+func TestNoMoreIsSavedThanAFileMayHave(t *testing.T) {
+	dir := t.TempDir()
+	b := newBench(t, unlimited(""), allow(dir))
+	var wrote atomic.Int64
+	endless := func(w http.ResponseWriter, _ *http.Request) {
+		block := make([]byte, 1<<20)
+		for range 200 {
+			n, err := w.Write(block)
+			if wrote.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}
+	for told, length := range map[string]int{"this one more than that": -1, "this one 209715200": 200 << 20} {
+		wrote.Store(0)
+		b.sends(length, endless)
+		f := b.fails("get_chat_file", object{"file_id": uuid.New(), "save_to": "a.txt"})
+		require.Equal(t, "too_large", f.Kind)
+		require.Contains(t, f.Message, "at most 10485760 bytes (10 MiB), and "+told)
+		require.Less(t, wrote.Load(), int64(100<<20))
+		left, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Empty(t, left)
+	}
+}
+
+func TestAFileThatStallsIsATimeout(t *testing.T) {
+	dir := t.TempDir()
+	b := newBench(t, unlimited(""), allow(dir))
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	c, err := client.New(b.sim.URL, b.sim.Users()[0].Token, client.Options{Timeout: 200 * time.Millisecond, HTTPClient: &http.Client{Transport: transport}})
+	require.NoError(t, err)
+	b.session.Client = c
+	b.sends(100, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("ten bytes!"))
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	for _, arguments := range []object{{}, {"save_to": "a.txt"}} {
+		arguments["file_id"] = uuid.New()
+		f := b.fails("get_chat_file", arguments)
+		require.Equal(t, "timeout", f.Kind)
+		require.Contains(t, f.Message, "stopped coming after 10 bytes")
+	}
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, left)

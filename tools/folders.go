@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,18 +21,22 @@ import (
 // folders are where a session may read and write files, symbolic links resolved: what the operator allows and the roots of the client.
 type folders []string
 
-// folders are those of this session, for the argument that names a file. The error says why there are none.
-func (s *Session) folders(ctx context.Context, argument, instead string) (folders, error) {
+// rootsPatience is how long a client may take to tell its roots. One that never does must not hold those who have allowed a folder.
+const rootsPatience = 5 * time.Second
+
+// folders are those of this session, for the argument that names a file. The client is asked for its roots only where what the operator allows does
+// not do. The error says why there are none.
+func (s *Session) folders(ctx context.Context, argument, path, instead string) (folders, error) {
 	if !s.Config.Local {
 		return nil, &Failure{
 			Kind: string(client.KindForbidden), Message: argument + " names a file of the machine that this server runs on, and you are not on it", Next: instead,
 		}
 	}
-	var allowed folders
-	for _, dir := range append(append([]string{}, s.Config.AllowDirs...), s.Peer.Roots(ctx)...) {
-		if resolved, err := resolve(dir); err == nil && isFolder(resolved) {
-			allowed = append(allowed, resolved)
-		}
+	allowed := resolved(s.Config.AllowDirs)
+	if !allowed.hold(path) {
+		asking, cancel := context.WithTimeout(ctx, cmp.Or(s.rootsPatience, rootsPatience))
+		defer cancel()
+		allowed = append(allowed, resolved(s.Peer.Roots(asking))...)
 	}
 	if len(allowed) == 0 {
 		return nil, &Failure{
@@ -39,6 +45,33 @@ func (s *Session) folders(ctx context.Context, argument, instead string) (folder
 		}
 	}
 	return allowed, nil
+}
+
+// resolved are those of the folders that there are.
+func resolved(dirs []string) folders {
+	var all folders
+	for _, dir := range dirs {
+		if at, err := resolve(dir); err == nil && isFolder(at) {
+			all = append(all, at)
+		}
+	}
+	return all
+}
+
+// hold says that a path, there or to be, is in one of the folders.
+func (f folders) hold(path string) bool {
+	if len(f) == 0 {
+		return false
+	}
+	at := f.absolute(path)
+	for _, existing := range []string{at, filepath.Dir(at)} {
+		if there, err := filepath.EvalSymlinks(existing); err == nil {
+			_, _, inside := f.find(there)
+			return inside
+		}
+	}
+	_, _, inside := f.find(at)
+	return inside
 }
 
 func resolve(path string) (string, error) {
@@ -62,21 +95,28 @@ func (f folders) absolute(path string) string {
 	return filepath.Join(f[0], path)
 }
 
+// find is the folder that a resolved path is in, and the way from there.
+func (f folders) find(resolved string) (dir, rel string, ok bool) {
+	for _, dir := range f {
+		if rel, err := filepath.Rel(dir, resolved); err == nil && filepath.IsLocal(rel) {
+			return dir, rel, true
+		}
+	}
+	return "", "", false
+}
+
 // within opens the folder that a resolved path is in, and gives the way from there. What is opened below it cannot leave it, even where a link is
 // laid after this.
 func (f folders) within(resolved string) (root *os.Root, rel string, err error) {
-	for _, dir := range f {
-		rel, err := filepath.Rel(dir, resolved)
-		if err != nil || !filepath.IsLocal(rel) {
-			continue
-		}
-		root, err := os.OpenRoot(dir)
-		return root, rel, err
+	dir, rel, ok := f.find(resolved)
+	if !ok {
+		return nil, "", fs.ErrNotExist
 	}
-	return nil, "", fs.ErrNotExist
+	root, err = os.OpenRoot(dir)
+	return root, rel, err
 }
 
-// refuse says the same of what is missing and of what is elsewhere: whether a file exists outside is nobody's business.
+// refuse says the same of what is missing and of what is elsewhere: whether a file or a folder exists outside is nobody's business.
 func (f folders) refuse(what, path string, err error) error {
 	kind, reason := client.KindForbidden, "is not in the allowed folders, or is not there"
 	if !errors.Is(err, fs.ErrNotExist) && !strings.Contains(err.Error(), "escapes") {
@@ -140,28 +180,33 @@ type place struct {
 
 // place finds the folder of a file to write, or the folder itself when path is one. The caller closes dir.
 func (f folders) place(path string) (place, error) {
+	p, err := f.locate(path)
+	if err != nil {
+		return place{}, f.refuse("the folder of save_to", path, err)
+	}
+	return p, nil
+}
+
+func (f folders) locate(path string) (place, error) {
 	absolute := f.absolute(path)
 	parent, name := filepath.Dir(absolute), filepath.Base(absolute)
 	switch {
 	case isFolder(absolute):
 		parent, name = absolute, ""
 	case os.IsPathSeparator(path[len(path)-1]):
-		return place{}, f.refuse("the folder of save_to", path, fs.ErrNotExist)
+		return place{}, fs.ErrNotExist
 	}
 	resolved, err := filepath.EvalSymlinks(parent)
 	if err != nil {
-		return place{}, f.refuse("the folder of save_to", path, fs.ErrNotExist)
+		return place{}, fs.ErrNotExist
 	}
 	root, rel, err := f.within(resolved)
 	if err != nil {
-		return place{}, f.refuse("save_to", path, err)
+		return place{}, err
 	}
 	defer func() { _ = root.Close() }()
 	dir, err := root.OpenRoot(rel)
-	if err != nil {
-		return place{}, f.refuse("save_to", path, err)
-	}
-	return place{dir: dir, path: resolved, name: name}, nil
+	return place{dir: dir, path: resolved, name: name}, err
 }
 
 // taken says that the place has a file already.
@@ -170,16 +215,21 @@ func (p place) taken() bool {
 	return err == nil
 }
 
-// write puts content there, whole or not at all, readable by its owner alone. Without overwrite a file that is there stays, and the error is
-// fs.ErrExist.
-func (p place) write(content io.Reader, overwrite bool) (size int64, err error) {
+var errOverlong = errors.New("it is larger than a file may be")
+
+// write puts content there, whole or not at all, readable by its owner alone. Content of more than most bytes is errOverlong. Without overwrite a
+// file that is there stays, and the error is fs.ErrExist.
+func (p place) write(content io.Reader, most int64, overwrite bool) (size int64, err error) {
 	temporary := ".coder-chats-mcp-" + uuid.NewString()
 	file, err := p.dir.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = p.dir.Remove(temporary) }() // gone already when it was renamed
-	size, err = io.Copy(file, content)
+	size, err = io.Copy(file, io.LimitReader(content, most+1))
+	if err == nil && size > most {
+		err = errOverlong
+	}
 	if err := errors.Join(err, file.Close()); err != nil {
 		return size, err
 	}

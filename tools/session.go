@@ -78,6 +78,8 @@ type Session struct {
 	// Unusable is why no call can work (no URL, no token), or nil. It says what to do.
 	Unusable error
 
+	rootsPatience time.Duration // 0 = the package's
+
 	mu      sync.Mutex
 	created int
 }
