@@ -33,14 +33,16 @@ type Conn struct {
 	in   wire
 	zrle zrle
 	fb   framebuffer // the reading goroutine's alone
+	may  allowance
 
 	name    string
 	looking chan struct{} // holds one token: the one Screenshot at work
 	writing chan struct{} // holds one token: the one message being written
 
-	mu   sync.Mutex
-	size image.Point
-	look *look // the Screenshot that is waited for, perhaps by nobody any more
+	mu      sync.Mutex
+	size    image.Point
+	look    *look               // the Screenshot that is waited for, perhaps by nobody any more
+	foreign map[uint32]struct{} // keysyms typed that the US layout lacks, at most maxForeign
 
 	done chan struct{} // closed when reading has ended
 	err  error         // why it ended; set before done is closed
@@ -93,6 +95,7 @@ func (c *Conn) Done() <-chan struct{} { return c.done }
 // Close ends the connection and returns when nothing of it runs any more.
 // Calls at work return [ErrClosed].
 func (c *Conn) Close() error {
+	c.may.close()
 	err := c.conn.Close()
 	<-c.done
 	if errors.Is(err, net.ErrClosed) {
@@ -102,10 +105,9 @@ func (c *Conn) Close() error {
 }
 
 func (c *Conn) run() {
-	err := c.serve()
+	c.err = fmt.Errorf("%w: %w", ErrClosed, c.serve())
+	close(c.done) // first, so that who cannot write any more finds out why
 	c.conn.Close()
-	c.err = fmt.Errorf("%w: %w", ErrClosed, err)
-	close(c.done)
 }
 
 // send writes a message in one piece. A context that ends before all of it is
@@ -132,7 +134,12 @@ func (c *Conn) send(ctx context.Context, message []byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("%w: %w", ErrClosed, err)
+	select {
+	case <-c.done:
+		return c.err
+	default:
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
 }
 
 // acquire puts its token into slot, or says why it is pointless to wait for it.

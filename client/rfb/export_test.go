@@ -35,3 +35,9 @@ func (tape) RemoteAddr() net.Addr             { return nil }
 func (tape) SetDeadline(time.Time) error      { return nil }
 func (tape) SetReadDeadline(time.Time) error  { return nil }
 func (tape) SetWriteDeadline(time.Time) error { return nil }
+
+// Painted is how many pixels the server painted for the last request, once the connection has ended.
+func Painted(c *Conn) int {
+	<-c.done
+	return c.may.painted
+}

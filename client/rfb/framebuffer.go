@@ -14,8 +14,9 @@ import (
 // come since the look began (255) from those from before (0).
 type framebuffer struct {
 	img      *image.RGBA
-	fresh    int  // all pixels before this index have come
-	replaced bool // the desktop has this size since the look began
+	may      *allowance // asked before anything is painted
+	fresh    int        // all pixels before this index have come
+	replaced bool       // the desktop has this size since the look began
 	row      []byte
 }
 
@@ -55,16 +56,26 @@ func (f *framebuffer) set(x, y int, c colour) {
 	binary.LittleEndian.PutUint32(f.img.Pix[f.img.PixOffset(x, y):], uint32(c))
 }
 
-func (f *framebuffer) fill(r image.Rectangle, c colour) {
+// paint says whether r may be painted.
+func (f *framebuffer) paint(r image.Rectangle) error { return f.may.paint(r, f.img.Rect.Max) }
+
+func (f *framebuffer) fill(r image.Rectangle, c colour) error {
+	if err := f.paint(r); err != nil {
+		return err
+	}
 	for y := r.Min.Y; y < r.Max.Y; y++ {
 		for x := r.Min.X; x < r.Max.X; x++ {
 			f.set(x, y, c)
 		}
 	}
+	return nil
 }
 
 // raw reads the pixels of r, row by row, none of them compressed.
 func (f *framebuffer) raw(in io.Reader, r image.Rectangle) error {
+	if err := f.paint(r); err != nil {
+		return err
+	}
 	f.row = slices.Grow(f.row[:0], pixelBytes*r.Dx())[:pixelBytes*r.Dx()]
 	for y := r.Min.Y; y < r.Max.Y; y++ {
 		if _, err := io.ReadFull(in, f.row); err != nil {
@@ -89,8 +100,8 @@ func (f *framebuffer) copyRect(in wire, r image.Rectangle) error {
 	if !within(source, f.img.Rect) {
 		return fmt.Errorf("%w: a copy from %v, outside of the desktop %v", ErrProtocol, source, f.img.Rect.Max)
 	}
-	if r.Empty() {
-		return nil
+	if err := f.paint(r); err != nil || r.Empty() {
+		return err
 	}
 	for i := range r.Dy() {
 		if from.Y < r.Min.Y {

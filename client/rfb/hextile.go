@@ -40,7 +40,9 @@ func (f *framebuffer) hextile(in wire, r image.Rectangle) error {
 				return err
 			}
 		}
-		f.fill(tile, background)
+		if err := f.fill(tile, background); err != nil {
+			return err
+		}
 		if mask&hextileSubrects == 0 {
 			continue
 		}
@@ -71,7 +73,9 @@ func (f *framebuffer) subrects(in wire, tile image.Rectangle, foreground colour,
 		if !within(r, tile) {
 			return fmt.Errorf("%w: a Hextile rectangle %v outside of its tile %v", ErrProtocol, r, tile)
 		}
-		f.fill(r, foreground)
+		if err := f.fill(r, foreground); err != nil {
+			return err
+		}
 	}
 	return nil
 }

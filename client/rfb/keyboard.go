@@ -17,22 +17,41 @@ const maxChord = 8 // keys held at the same time
 // newline as Return and a tab as Tab. It sends all of the text, at most
 // [MaxText] bytes, or on [ErrInput] nothing.
 func (c *Conn) Type(ctx context.Context, text string) error {
-	if len(text) > MaxText {
-		return fmt.Errorf("%w: a text of %d bytes, limit %d; type it in pieces", ErrInput, len(text), MaxText)
-	}
 	if text == "" {
 		return nil
 	}
-	var m []byte
-	for _, r := range strings.ReplaceAll(text, "\r\n", "\n") {
-		code, err := keysymOfRune(r)
-		if err != nil {
-			return err
-		}
+	codes, err := textKeysyms(text)
+	if err != nil {
+		return err
+	}
+	m := make([]byte, 0, 2*keyEventBytes*len(codes))
+	for _, code := range codes {
 		m = keyEvent(m, true, code)
 		m = keyEvent(m, false, code)
 	}
+	c.note(codes)
 	return c.send(ctx, m)
+}
+
+// CheckText says, as Type would, why a text cannot be typed; nil for one that can.
+func CheckText(text string) error {
+	_, err := textKeysyms(text)
+	return err
+}
+
+func textKeysyms(text string) ([]uint32, error) {
+	if len(text) > MaxText {
+		return nil, fmt.Errorf("%w: a text of %d bytes, limit %d; type it in pieces", ErrInput, len(text), MaxText)
+	}
+	var codes []uint32
+	for _, r := range strings.ReplaceAll(text, "\r\n", "\n") {
+		code, err := keysymOfRune(r)
+		if err != nil {
+			return nil, err
+		}
+		codes = append(codes, code)
+	}
+	return codes, nil
 }
 
 // Key presses a key or a chord of keys joined by "+", such as "Return", "a" or
@@ -53,7 +72,46 @@ func (c *Conn) Key(ctx context.Context, chord string) error {
 	for _, code := range slices.Backward(codes) {
 		m = keyEvent(m, false, code)
 	}
+	c.note(codes)
 	return c.send(ctx, m)
+}
+
+// CheckKey says, as Key would, why a chord cannot be pressed; nil for one that can.
+func CheckKey(chord string) error {
+	_, err := chordKeysyms(chord)
+	return err
+}
+
+// ForeignRoom is how many different characters that the US layout lacks can be typed safely. A server gives each a key that is free, and Xtigervnc,
+// which has some twenty, says nothing of those that find none: they are lost.
+const ForeignRoom = 15
+
+const maxForeign = 100 // are counted
+
+// Foreign is how many different characters that the US layout lacks were typed over this connection. It counts to a hundred.
+func (c *Conn) Foreign() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.foreign)
+}
+
+func (c *Conn) note(codes []uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, code := range codes {
+		if !foreign(code) || len(c.foreign) == maxForeign {
+			continue
+		}
+		if c.foreign == nil {
+			c.foreign = map[uint32]struct{}{}
+		}
+		c.foreign[code] = struct{}{}
+	}
+}
+
+// foreign tells keysyms that are neither ASCII nor keys without a character: those are from 0xfd00 on, and the makers' own from 0x10000000.
+func foreign(code uint32) bool {
+	return code > 0x7e && code < 0xfd00 || code >= 0x01000000 && code < 0x10000000
 }
 
 func chordKeysyms(chord string) ([]uint32, error) {
@@ -110,6 +168,8 @@ func levelled(key string, shifted bool) string {
 	}
 	return strings.ToUpper(key)
 }
+
+const keyEventBytes = 8
 
 func keyEvent(m []byte, down bool, code uint32) []byte {
 	m = append(m, 4, 0, 0, 0)

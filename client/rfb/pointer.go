@@ -67,8 +67,8 @@ func (c *Conn) Drag(ctx context.Context, from, to image.Point, button Button) er
 // Scroll turns the wheel at a place by steps: dx to the right, dy down, negative
 // the other way, at most 1000 each.
 func (c *Conn) Scroll(ctx context.Context, at image.Point, dx, dy int) error {
-	if max(dx, -dx, dy, -dy) > maxScroll {
-		return fmt.Errorf("%w: a scroll by %d, %d steps, limit %d", ErrInput, dx, dy, maxScroll)
+	if err := CheckScroll(dx, dy); err != nil {
+		return err
 	}
 	m := pointerEvent(nil, at, 0)
 	m = press(m, at, wheelDown, dy)
@@ -76,6 +76,14 @@ func (c *Conn) Scroll(ctx context.Context, at image.Point, dx, dy int) error {
 	m = press(m, at, wheelRight, dx)
 	m = press(m, at, wheelLeft, -dx)
 	return c.point(ctx, m, at)
+}
+
+// CheckScroll says, as Scroll would, why the wheel cannot be turned so far; nil when it can.
+func CheckScroll(dx, dy int) error {
+	if max(dx, dy) > maxScroll || min(dx, dy) < -maxScroll {
+		return fmt.Errorf("%w: a scroll by %d, %d steps, limit %d", ErrInput, dx, dy, maxScroll)
+	}
+	return nil
 }
 
 // point sends pointer events, if the places they touch are on the desktop.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"image"
+	"time"
 )
 
 // look is one picture asked for: from its request until every pixel has come.
 type look struct {
 	request request       // still to be sent; the Screenshot at work's alone
+	pause   time.Duration // before that; the Screenshot at work's alone
 	begun   bool          // the pixels from before are marked; the reading goroutine's alone
 	answer  chan progress // holds one: the latest
 }
@@ -17,6 +19,7 @@ type look struct {
 type progress struct {
 	picture *image.RGBA
 	next    request
+	little  bool // the update brought next to nothing
 }
 
 type request int
@@ -48,10 +51,21 @@ func (c *Conn) Screenshot(ctx context.Context) (*image.RGBA, error) {
 	return c.finish(ctx, l)
 }
 
+// How long finish waits before it asks again after an update that brought next to nothing: some servers answer the first request so, and one that
+// always does must not be asked as fast as it can answer.
+const (
+	firstPause   = 2 * time.Millisecond
+	longestPause = 100 * time.Millisecond
+)
+
 // finish sends what the look asks for until the picture is whole.
 func (c *Conn) finish(ctx context.Context, l *look) (*image.RGBA, error) {
 	for {
 		if l.request != nothing {
+			if err := c.rest(ctx, l.pause); err != nil {
+				return nil, err
+			}
+			c.may.ask()
 			if err := c.send(ctx, updateRequest(c.Size(), l.request)); err != nil {
 				return nil, err
 			}
@@ -62,12 +76,51 @@ func (c *Conn) finish(ctx context.Context, l *look) (*image.RGBA, error) {
 			if p.picture != nil {
 				return p.picture, nil
 			}
-			l.request = p.next
+			l.asks(p)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-c.done:
-			return nil, c.err
+			return l.last(c.err)
 		}
+	}
+}
+
+// last is the picture that came just before the connection ended.
+func (l *look) last(err error) (*image.RGBA, error) {
+	select {
+	case p := <-l.answer:
+		if p.picture != nil {
+			return p.picture, nil
+		}
+	default:
+	}
+	return nil, err
+}
+
+// asks notes what to ask for next, and when.
+func (l *look) asks(p progress) {
+	l.request = p.next
+	if !p.little {
+		l.pause = 0
+		return
+	}
+	l.pause = min(max(2*l.pause, firstPause), longestPause)
+}
+
+// rest waits, unless the connection or ctx ends before.
+func (c *Conn) rest(ctx context.Context, pause time.Duration) error {
+	if pause == 0 {
+		return nil
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.done:
+		return c.err
 	}
 }
 
@@ -111,7 +164,7 @@ func (c *Conn) advanceLook() {
 	if l == nil || !l.begun {
 		return
 	}
-	var p progress
+	p := progress{little: c.may.update < littlePaint}
 	switch {
 	case c.fb.whole():
 		p.picture = c.fb.copy()

@@ -78,6 +78,7 @@ func (c *Conn) update() error {
 		return err
 	}
 	c.beginLook()
+	c.may.update = 0
 	for range binary.BigEndian.Uint16(b[1:]) {
 		if err := c.rectangle(); err != nil {
 			return err
@@ -146,7 +147,11 @@ func (c *Conn) resize(size image.Point) error {
 	if size == c.Size() {
 		return nil
 	}
-	c.fb = framebuffer{img: image.NewRGBA(image.Rectangle{Max: size}), replaced: true}
+	all := image.Rectangle{Max: size}
+	if err := c.may.paint(all, size); err != nil {
+		return err
+	}
+	c.fb = framebuffer{img: image.NewRGBA(all), may: &c.may, replaced: true}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.size = size

@@ -35,7 +35,7 @@ func (z *zrle) rectangle(in wire, f *framebuffer, r image.Rectangle) error {
 	z.chunk.in, z.chunk.left = in, int64(binary.BigEndian.Uint32(b))
 	if err := z.inflate(f, r); err != nil {
 		if z.chunk.err != nil {
-			return z.chunk.err // the connection, not the data
+			return z.chunk.err // not the data's fault
 		}
 		return fmt.Errorf("%w: ZRLE: %w", ErrProtocol, unexpected(err))
 	}
@@ -51,12 +51,19 @@ func (z *zrle) inflate(f *framebuffer, r image.Rectangle) error {
 		z.out = wire{bufio.NewReader(zr)}
 	}
 	for t := range tiles(r, zrleSide) {
+		if err := f.paint(t); err != nil {
+			z.chunk.err = err
+			return err
+		}
 		pixels := z.tile[:t.Dx()*t.Dy()]
 		if err := z.readTile(pixels, t.Dx()); err != nil {
 			return err
 		}
-		for i, c := range pixels {
-			f.set(t.Min.X+i%t.Dx(), t.Min.Y+i/t.Dx(), c)
+		for y := t.Min.Y; y < t.Max.Y; y++ {
+			for x := range t.Dx() {
+				f.set(t.Min.X+x, y, pixels[x])
+			}
+			pixels = pixels[t.Dx():]
 		}
 	}
 	if n := z.out.Buffered(); n > 0 {
@@ -209,7 +216,7 @@ type chunk struct {
 	rest bytes.Buffer // of the rectangles before
 	in   wire
 	left int64
-	err  error // of the connection
+	err  error // of the connection, or that no more may be painted
 }
 
 func (c *chunk) ReadByte() (byte, error) {
