@@ -106,7 +106,7 @@ var _ = declare(Spec{
 	if err != nil {
 		return nil, unconfirmed(s, len(steps), err)
 	}
-	picture, err := d.show(screenshot, cmp.Or(a.MaxWidth, d.width))
+	picture, err := d.show(ctx, screenshot, cmp.Or(a.MaxWidth, d.width))
 	if err != nil {
 		return nil, unconfirmed(s, len(steps), err)
 	}
@@ -389,7 +389,7 @@ func (d *desktop) look(ctx context.Context, c *client.Client, width int) (rfb.Pi
 	if err != nil {
 		return rfb.Picture{}, err
 	}
-	return d.show(screenshot, width)
+	return d.show(ctx, screenshot, width)
 }
 
 // screenshot is what the desktop shows now. A connection that gives none is dropped.
@@ -409,8 +409,8 @@ func (d *desktop) screenshot(ctx context.Context, conn *rfb.Conn) (*image.RGBA, 
 }
 
 // show scales a screenshot and remembers how.
-func (d *desktop) show(screenshot *image.RGBA, width int) (rfb.Picture, error) {
-	picture, err := rfb.NewPicture(screenshot, width)
+func (d *desktop) show(ctx context.Context, screenshot *image.RGBA, width int) (rfb.Picture, error) {
+	picture, err := rfb.NewPicture(ctx, screenshot, width)
 	if err != nil {
 		return picture, fmt.Errorf("encode the picture of the desktop: %w", err)
 	}

@@ -36,8 +36,25 @@ func (tape) SetDeadline(time.Time) error      { return nil }
 func (tape) SetReadDeadline(time.Time) error  { return nil }
 func (tape) SetWriteDeadline(time.Time) error { return nil }
 
+// HoldPictures takes all turns to make a picture.
+func HoldPictures() (release func()) {
+	for range cap(making) {
+		making <- struct{}{}
+	}
+	return func() {
+		for range cap(making) {
+			<-making
+		}
+	}
+}
+
 // Painted is how many pixels the server painted for the last request, once the connection has ended.
 func Painted(c *Conn) int {
 	<-c.done
 	return c.may.painted
+}
+
+// PictureWithin is NewPicture with a limit of its own, in bytes.
+func PictureWithin(screenshot *image.RGBA, maxWidth, most int) (Picture, error) {
+	return picture(screenshot, maxWidth, most)
 }
