@@ -30,7 +30,12 @@ type gateway struct {
 
 func newGateway(t *testing.T, o server.HTTPOptions) *gateway {
 	t.Helper()
-	sim, err := simulator.Start(simulator.Options{})
+	return newGatewayTo(t, simulator.Options{}, o)
+}
+
+func newGatewayTo(t *testing.T, upstream simulator.Options, o server.HTTPOptions) *gateway {
+	t.Helper()
+	sim, err := simulator.Start(upstream)
 	require.NoError(t, err)
 	t.Cleanup(sim.Close)
 	if o.Host == nil {

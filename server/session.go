@@ -48,6 +48,7 @@ func (s *Server) sessionOf(t *transport.Session) *session {
 			subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}, voices: map[uuid.UUID]*voice{}, messages: map[uuid.UUID]int64{},
 		}
 		own.tools = &tools.Session{Caller: caller, Config: s.options.Config, Peer: own, Unusable: s.options.Unusable}
+		own.tools.OneCall = callerFrom(t.Context()) != nil && mcp.IsModernProtocol(t.ProtocolVersion())
 		if s.options.ClaudeChannel && caller != nil {
 			own.channel = newChannel(own)
 		}

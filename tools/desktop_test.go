@@ -23,6 +23,7 @@ import (
 
 	"coder-chats-mcp/simulator"
 	"coder-chats-mcp/simulator/desktop"
+	"coder-chats-mcp/tools"
 )
 
 // desk is what stands behind the desktop stream of all chats.
@@ -160,31 +161,27 @@ func TestCoordinatesAreThoseOfTheLastPicture(t *testing.T) {
 func TestABadActionIsFoundBeforeAnyIsDone(t *testing.T) {
 	b, d, chat := deskBench(t, "")
 	for says, bad := range map[string]object{
-		"actions[1] (click) needs x and y; nothing was done": {"action": "click", "x": 1},
-		"actions[1] (drag) needs to_x and to_y":              {"action": "drag", "x": 1, "y": 1},
-		"actions[1] (drag) is at 9999,1":                     {"action": "drag", "x": 1, "y": 1, "to_x": 9999, "to_y": 1},
-		"actions[1] (move) is at -1,1":                       {"action": "move", "x": -1, "y": 1},
-		"actions[1] (scroll) needs dx or dy":                 {"action": "scroll", "x": 1, "y": 1},
-		"actions[1] (type) needs text":                       {"action": "type"},
-		"actions[1] (key) needs key":                         {"action": "key"},
-		`"actions[1].action" must be one of move, click`:     {"action": "dance"},
+		"actions[1] (click) needs x and y; nothing was done":                   {"action": "click", "x": 1},
+		"actions[1] (drag) needs to_x and to_y":                                {"action": "drag", "x": 1, "y": 1},
+		"actions[1] (drag) is at 9999,1":                                       {"action": "drag", "x": 1, "y": 1, "to_x": 9999, "to_y": 1},
+		"actions[1] (move) is at -1,1":                                         {"action": "move", "x": -1, "y": 1},
+		"actions[1] (scroll) needs dx or dy":                                   {"action": "scroll", "x": 1, "y": 1},
+		"actions[1] (type) needs text":                                         {"action": "type"},
+		"actions[1] (key) needs key":                                           {"action": "key"},
+		"actions[1] (wait) needs seconds; nothing was done":                    {"action": "wait"},
+		"actions[1] (wait) needs seconds":                                      {"action": "wait", "seconds": -1},
+		`actions[1] (key) cannot be sent: there is no key "nonsense"`:          {"action": "key", "key": "nonsense"},
+		"actions[1] (key) cannot be sent: 9 keys at once, limit 8":             {"action": "key", "key": "a+b+c+d+e+f+g+h+i"},
+		"actions[1] (scroll) cannot be sent: a scroll by 0, 1001 steps":        {"action": "scroll", "x": 1, "y": 1, "dy": 1001},
+		"actions[1] (type) cannot be sent: the control character U+0001":       {"action": "type", "text": "a\x01"},
+		"actions[1] (type) cannot be sent: a text of 65537 bytes, limit 65536": {"action": "type", "text": strings.Repeat("a", 65537)},
+		`"actions[1].action" must be one of move, click`:                       {"action": "dance"},
 	} {
-		f := b.fails("control_chat_desktop", object{"chat": chat, "actions": []object{{"action": "type", "text": "typed"}, bad, {"action": "wait"}}})
+		f := b.fails("control_chat_desktop", object{"chat": chat, "actions": []object{{"action": "type", "text": "typed"}, bad, {"action": "move", "x": 1, "y": 1}}})
 		require.Equal(t, "invalid_argument", f.Kind)
 		require.Contains(t, f.Message, says)
 	}
 	require.NotContains(t, d.drawn.Text(), "typed")
-
-	// Which keys there are only the connection knows.
-	f := b.fails("control_chat_desktop", object{"chat": chat, "actions": []object{
-		{"action": "move", "x": 1, "y": 1}, {"action": "type", "text": "typed"}, {"action": "key", "key": "nonsense"}, {"action": "type", "text": "never"},
-	}})
-	require.Equal(t, "invalid_argument", f.Kind)
-	require.Contains(t, f.Message, `actions[2] (key) failed: input cannot be sent: there is no key "nonsense"`)
-	require.Contains(t, f.Message, "done before: 0 move, 1 type; not done: 1 after it")
-	b.ok("view_chat_desktop", object{"chat": chat})
-	require.Contains(t, d.drawn.Text(), "typed")
-	require.NotContains(t, d.drawn.Text(), "never")
 }
 
 func TestAnIdleConnectionEndsAndADeadOneIsReplaced(t *testing.T) {
@@ -399,6 +396,101 @@ func TestADesktopOfAnotherSizeIsLookedAtFirst(t *testing.T) {
 	f := b.fails("control_chat_desktop", object{"chat": chat, "actions": []object{{"action": "click", "x": 1, "y": 1}}})
 	require.Equal(t, "conflict", f.Kind)
 	require.Contains(t, f.Message, "the desktop is 640x480 now, other than in the last picture; nothing was done")
+}
+
+// another is another session of the same caller.
+func (b *bench) another() *bench {
+	other := *b
+	other.session = &tools.Session{Caller: b.session.Caller, Config: b.session.Config, Peer: b.heard, OneCall: b.session.OneCall}
+	return &other
+}
+
+func TestEachSessionHasAPictureOfItsOwn(t *testing.T) {
+	a, d, chat := deskBench(t, "")
+	b := a.another()
+	a.ok("view_chat_desktop", object{"chat": chat, "max_width": 1024})
+	b.ok("view_chat_desktop", object{"chat": chat, "max_width": 512})
+	beside := object{"chat": chat, "actions": []object{{"action": "click", "x": 100, "y": 100}, {"action": "type", "text": "beside"}}}
+	_, got := a.ok("control_chat_desktop", beside)
+	require.EqualValues(t, 1024, got["shown_width"])
+	require.NotContains(t, d.drawn.Text(), "beside")
+	_, got = b.ok("control_chat_desktop", beside)
+	require.EqualValues(t, 512, got["shown_width"])
+	require.Contains(t, d.drawn.Text(), "beside")
+	require.Equal(t, 1, d.dials(), "they share the connection")
+
+	a.session.OneCall = true
+	a.another().ok("view_chat_desktop", object{"chat": chat, "max_width": 256})
+	_, got = a.another().ok("control_chat_desktop", object{"chat": chat, "actions": []object{{"action": "move", "x": 1, "y": 1}}})
+	require.EqualValues(t, 256, got["shown_width"], "sessions of one call go on from each other")
+	_, got = b.ok("control_chat_desktop", beside)
+	require.EqualValues(t, 512, got["shown_width"])
+}
+
+func TestNothingIsKeptOfDesktopsThatAreNotThere(t *testing.T) {
+	b, d, chat := deskBench(t, "")
+	for range 20 {
+		b.fails("view_chat_desktop", object{"chat": uuid.New()})
+	}
+	require.Zero(t, b.session.KnownDesktops())
+	b.session.KeepDesktops(20 * time.Millisecond)
+	b.ok("view_chat_desktop", object{"chat": chat})
+	d.ended(t, 0)
+	require.Eventually(t, func() bool { return b.session.KnownDesktops() == 0 }, 10*time.Second, time.Millisecond)
+}
+
+func TestTheConnectionThatIdledLongestMakesRoom(t *testing.T) {
+	b, d, chat := deskBench(t, "")
+	view := object{"chat": chat, "max_width": 64}
+	b.ok("view_chat_desktop", view)
+	for i := range tools.MaxDesktops {
+		if i == 1 {
+			b.ok("view_chat_desktop", view) // no longer the oldest, but for the one before
+		}
+		b.ok("view_chat_desktop", object{"chat": b.chat("hello", workshop), "max_width": 64})
+	}
+	d.ended(t, 1)
+	require.Equal(t, tools.MaxDesktops+1, d.dials())
+	require.Equal(t, tools.MaxDesktops, b.session.Desktops())
+	b.ok("view_chat_desktop", view)
+	require.Equal(t, tools.MaxDesktops+1, d.dials(), "it was kept")
+}
+
+func TestMoreDesktopsAtWorkThanMayBeAreRefused(t *testing.T) {
+	b, d, chat := deskBench(t, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	for range tools.MaxDesktops {
+		busy := b.chat("hello", workshop)
+		calls.Go(func() {
+			b.callWith(ctx, "control_chat_desktop", object{"chat": busy, "max_width": 64, "actions": []object{{"action": "wait", "seconds": 30}}})
+		})
+	}
+	require.Eventually(t, func() bool { return d.dials() == tools.MaxDesktops }, 10*time.Second, time.Millisecond)
+	f := b.fails("view_chat_desktop", object{"chat": chat})
+	require.Equal(t, "unavailable", f.Kind)
+	require.Contains(t, f.Message, "16 desktops are at work")
+	cancel()
+	calls.Wait()
+	b.ok("view_chat_desktop", object{"chat": chat})
+}
+
+func TestCharactersThatMayBeLostAreTold(t *testing.T) {
+	b, _, chat := deskBench(t, "")
+	types := func(text string) (string, object) {
+		return b.ok("control_chat_desktop", object{"chat": chat, "actions": []object{{"action": "type", "text": text}}})
+	}
+	_, got := types("абвгдежзийклмн plain and more plain")
+	require.NotContains(t, got, "note")
+	text, got := types("оп")
+	const note = "16 different characters that a US keyboard lacks have been typed, and a desktop may lose those beyond some 15 without a word: " +
+		"compare with the picture, or have the chat write the text to a file"
+	require.Equal(t, note, got["note"])
+	require.Contains(t, text, note+".")
+	_, got = types("plain")
+	require.NotContains(t, got, "note", "nothing that could be lost was typed")
+	_, got = types("а")
+	require.Equal(t, note, got["note"], "what was lost once is lost again")
 }
 
 func TestAClosedCallerKeepsNoDesktop(t *testing.T) {

@@ -48,6 +48,7 @@ type Caller struct {
 
 	creating requests
 	desktops desktops
+	shown    pictures // to sessions of one call
 }
 
 // NewCaller takes ownership of neither; Close ends what tools keep between calls.
@@ -75,10 +76,13 @@ type Session struct {
 	*Caller
 	Config Config
 	Peer   Peer
+	// OneCall: the session ends with the call (protocol 2026-07-28 over HTTP), so that what is to last longer is kept with the caller.
+	OneCall bool
 	// Unusable is why no call can work (no URL, no token), or nil. It says what to do.
 	Unusable error
 
 	rootsPatience time.Duration // 0 = the package's
+	shown         pictures
 
 	mu      sync.Mutex
 	created int
