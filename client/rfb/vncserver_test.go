@@ -159,15 +159,16 @@ func TestRealServerOfUnsupportedSecurity(t *testing.T) {
 	require.ErrorIs(t, err, rfb.ErrSecurity)
 }
 
-// What a program reads is what was typed: letters of either case, other scripts,
-// keys by name and chords.
+// What a program reads is what was typed: letters of either case, as many of other scripts as
+// there is surely room for, keys by name and chords.
 func TestRealServerTypesEveryCharacter(t *testing.T) {
 	s := startVNC(t, "-geometry", "640x480")
 	c := s.connect(t, rfb.Options{})
 	s.xterm(t, c, "80x24+0+0")
 	file := filepath.Join(t.TempDir(), "typed")
-	const text = "The quick Brown FOX, ~!@#$%^&*()_+{}|:\"<>?`-=[]\\;',./ Grüße 10 € кот 漢字"
+	const text = "The quick Brown FOX, ~!@#$%^&*()_+{}|:\"<>?`-=[]\\;',./ Grüße 10 € кот 漢字 λμπ éñåø"
 	require.NoError(t, c.Type(within(t), "cat >"+file+"; echo >"+file+".done\n"+text+"wrong"))
+	require.Equal(t, rfb.ForeignRoom, c.Foreign())
 	for range len("wrong") {
 		require.NoError(t, c.Key(within(t), "backspace"))
 	}
