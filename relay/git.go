@@ -3,6 +3,7 @@ package relay
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +24,7 @@ type GitPicture struct {
 	Problem      string    // what the server last said is wrong; "" since the last scan
 	Stale        bool      // the agent stopped answering, or the socket is down: this is the past
 	StaleSince   time.Time // when that was noticed
+	FromBefore   bool      // the socket is a new one, on which the agent has told nothing: it has restarted and forgotten them, or it is silent
 }
 
 // GitRepository is the working tree of one repository.
@@ -39,6 +41,9 @@ func (e *AgentSilentError) Error() string {
 		"What is shown is the last known state; check the workspace, start it again if need be.", e.Waited)
 }
 
+// offline are the refusals of a workspace that can come back (05/077, 05/079), as they begin.
+var offline = []string{"Agent state is", "Chat workspace has no agents"}
+
 // FollowGit is "Watch chat workspace git state via WebSockets", shared by all listeners of the chat, its deltas folded into
 // one picture. It returns when the socket is up, or the typed *client.Error: no workspace, no agent, agent not connected.
 func (r *Relay) FollowGit(ctx context.Context, chat uuid.UUID) (*GitListener, error) {
@@ -54,11 +59,23 @@ func (r *Relay) FollowGit(ctx context.Context, chat uuid.UUID) (*GitListener, er
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.watch == nil && f.failed != nil {
+	if err := f.nothing(); err != nil {
 		f.leave()
-		return nil, f.failed
+		return nil, err
 	}
 	return &GitListener{feed: f, seen: f.version, done: make(chan struct{})}, nil
+}
+
+// nothing is why there is neither a socket nor anything to show. mu is held.
+func (f *gitFeed) nothing() error {
+	if f.watch != nil {
+		return nil
+	}
+	var away passing
+	if len(f.repositories) == 0 && errors.As(f.trouble.now(), &away) {
+		return away.error
+	}
+	return f.failed
 }
 
 // GitListener is one reader of the working trees of a chat's workspace. Only one goroutine may call Next.
@@ -171,8 +188,8 @@ func (f *gitFeed) leave() {
 }
 
 func (f *gitFeed) run() {
+	defer f.cancel()
 	err := f.relay.reconnect(f.ctx, "git of chat "+f.id.String(), &f.trouble, f.connect)
-	f.cancel()
 	f.relay.mu.Lock()
 	if f.relay.gits[f.id] == f {
 		delete(f.relay.gits, f.id)
@@ -204,12 +221,7 @@ func (f *gitFeed) change(do func()) {
 func (f *gitFeed) connect(up func()) error {
 	w, err := f.relay.client.WatchGit(f.ctx, f.id)
 	if err != nil {
-		select {
-		case <-f.ready:
-			return err
-		default:
-			return backoff.Permanent(err)
-		}
+		return f.refusal(err)
 	}
 	defer w.Close()
 	f.mu.Lock()
@@ -231,6 +243,20 @@ func (f *gitFeed) connect(up func()) error {
 	}
 }
 
+// refusal is a failure to connect. The first one is the caller's to know; later ones are waited out where a workspace can come back.
+func (f *gitFeed) refusal(err error) error {
+	select {
+	case <-f.ready:
+	default:
+		return backoff.Permanent(err)
+	}
+	var api *client.Error
+	if errors.As(err, &api) && slices.ContainsFunc(offline, func(begin string) bool { return strings.HasPrefix(api.Message, begin) }) {
+		return passing{err}
+	}
+	return err
+}
+
 func (f *gitFeed) grownStale() {
 	if f.staleSince.IsZero() {
 		f.staleSince = time.Now()
@@ -246,7 +272,7 @@ func (f *gitFeed) fold(m *client.GitMessage) {
 		return
 	}
 	f.problem, f.scannedAt = "", m.ScannedAt
-	if f.renew && len(m.Repositories) > 0 {
+	if f.renew {
 		f.renew = false
 		clear(f.repositories)
 	}
@@ -268,6 +294,7 @@ func (f *gitFeed) picture() GitPicture {
 			return cmp.Compare(a.RepoRoot, b.RepoRoot)
 		}),
 		ScannedAt: f.scannedAt, Problem: f.problem, Stale: !f.staleSince.IsZero(), StaleSince: f.staleSince,
+		FromBefore: f.watch != nil && f.renew && len(f.repositories) > 0,
 	}
 	return p
 }
@@ -276,7 +303,8 @@ func (f *gitFeed) picture() GitPicture {
 const refreshEvery = 1100 * time.Millisecond
 
 // scan asks the agent and waits for a word of it. It asks twice: the server may have ignored the first because of somebody
-// else's refresh just before.
+// else's refresh just before. A socket whose agent owes an answer and gives none is closed: the server would ping on (05/077),
+// and only a new one finds the agent that may have come back.
 func (f *gitFeed) scan() error {
 	f.mu.Lock()
 	pause := time.Until(f.refreshed.Add(refreshEvery))
@@ -285,23 +313,36 @@ func (f *gitFeed) scan() error {
 		return err
 	}
 	f.mu.Lock()
-	before, known := f.answers, len(f.repositories) > 0
+	before := f.answers
 	f.mu.Unlock()
 	silence := f.relay.options.Silence
+	var owing *client.GitWatch
 	for range 2 {
 		f.ask()
 		if answered, err := f.answered(before, silence/2); answered || err != nil {
 			return err
 		}
-		if !known { // an agent that knows no repository need not answer (05/074)
+		if err := f.trouble.now(); err != nil {
+			return err
+		}
+		if owing = f.owing(); owing == nil {
 			return nil
 		}
 	}
-	if err := f.trouble.now(); err != nil {
-		return err
-	}
 	f.change(f.grownStale)
+	_ = owing.Close()
 	return &AgentSilentError{Waited: silence}
+}
+
+// owing is the socket whose agent has to answer a scan; nil where it need not, because it has told of no repository (05/074). What was told on
+// another socket does not count: an agent that restarts forgets (05/077).
+func (f *gitFeed) owing() *client.GitWatch {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.renew || len(f.repositories) == 0 {
+		return nil
+	}
+	return f.watch
 }
 
 // ask sends a refresh, if the socket is up; one that is not will tell all there is when it comes up.
@@ -324,17 +365,17 @@ func (f *gitFeed) answered(before int, patience time.Duration) (bool, error) {
 	defer timer.Stop()
 	for {
 		f.mu.Lock()
-		answered, changed := f.answers > before, f.changed
+		answered, changed, failed := f.answers > before, f.changed, f.failed
 		f.mu.Unlock()
-		if answered {
-			return true, nil
+		if answered || failed != nil {
+			return answered, failed
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
 			return false, nil
 		case <-f.ctx.Done():
-			return false, ErrClosed
+			return false, f.over()
 		}
 	}
 }
@@ -344,6 +385,13 @@ func (f *gitFeed) sleep(d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	case <-f.ctx.Done():
-		return ErrClosed
+		return f.over()
 	}
+}
+
+// over is why there will be no more of it.
+func (f *gitFeed) over() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return cmp.Or(f.failed, ErrClosed)
 }

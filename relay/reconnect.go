@@ -53,8 +53,17 @@ func (t *trouble) now() error {
 	return nil
 }
 
+// passing is a refusal that may pass.
+type passing struct{ error }
+
+func (p passing) Unwrap() error { return p.error }
+
 // refused: asking again will not help.
 func refused(err error) bool {
+	var later passing
+	if errors.As(err, &later) {
+		return false
+	}
 	switch client.KindOf(err) {
 	case client.KindUnauthorized, client.KindForbidden, client.KindNotFound, client.KindInvalidArgument, client.KindUnsupported:
 		return true
