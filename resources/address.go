@@ -84,6 +84,9 @@ func (k kind) target(uri string, values map[string]string, query string) (target
 	if k.query == "" || name != k.query || err != nil || strings.Contains(value, "&") {
 		return t, notFound(uri, "%s takes no %s; only coder://chats/{chat}/diff?file=PATH has something behind the question mark, the path percent-encoded", k.address, view.Inline("?"+query, 100))
 	}
+	if path == "" {
+		return t, notFound(uri, "%s names no file: %s=PATH has the path, percent-encoded, and the address without a question mark is that of the whole", view.Inline(uri, 200), k.query)
+	}
 	t.path = path
 	return t, nil
 }

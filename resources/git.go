@@ -61,25 +61,30 @@ func firstPicture(ctx context.Context, listener *relay.GitListener) (relay.GitPi
 
 func scanned(ctx context.Context, listener *relay.GitListener) (relay.GitPicture, error) {
 	err := listener.Refresh(ctx)
-	var silent *relay.AgentSilentError
-	if errors.As(err, &silent) {
-		picture := listener.Picture()
-		picture.Problem = silent.Error()
-		return picture, nil
+	picture := listener.Picture()
+	if err == nil || ctx.Err() != nil || len(picture.Repositories) == 0 {
+		return picture, err
 	}
-	return listener.Picture(), err
+	picture.Problem = err.Error() // the last that is known is worth more than that
+	return picture, nil
 }
+
+// rowBytes bounds, in bytes of JSON, what is said of single files, of all repositories together.
+const rowBytes = 256 << 10
 
 func treesOf(p relay.GitPicture, left int) workingTrees {
 	v := workingTrees{
 		Repositories: []view.Repository{}, ScannedAt: stamp(p.ScannedAt), Stale: p.Stale, StaleSince: stamp(p.StaleSince), Problem: p.Problem,
 	}
+	rows := rowBytes / max(1, len(p.Repositories))
 	for _, r := range p.Repositories {
-		tree := view.WorkingTree(r.Repository, left)
+		tree := view.WorkingTree(r.Repository, left, rows)
 		left -= len(tree.Diff)
 		v.Repositories = append(v.Repositories, tree)
 	}
 	switch {
+	case p.FromBefore:
+		v.Note = view.FromBefore
 	case p.ScannedAt.IsZero() && p.Problem == "":
 		v.Note = fmt.Sprintf("nothing heard of any repository within %s: the chat's tools have touched none yet, or the workspace's agent does not answer", firstScan)
 	case len(v.Repositories) == 0 && p.Problem == "":

@@ -2,7 +2,10 @@ package resources_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,18 +107,56 @@ func TestGitTellsWhatTheAgentComplainsOf(t *testing.T) {
 }
 
 func TestGitOfAnAgentThatFellSilentIsStale(t *testing.T) {
-	w := newWorld(t, simulator.Options{Git: sends(changes(simulator.GitRepository{RepoRoot: "/a", Branch: "main", UnifiedDiff: patch}))})
+	first, later := make(chan simulator.GitMessage, 1), make(chan simulator.GitMessage)
+	var opened atomic.Int32
+	w := newWorld(t, simulator.Options{Git: func(context.Context, uuid.UUID) (<-chan simulator.GitMessage, error) {
+		if opened.Add(1) == 1 {
+			return first, nil
+		}
+		return later, nil
+	}})
+	first <- changes(simulator.GitRepository{RepoRoot: "/a", Branch: "main", UnifiedDiff: patch})
 	chat := w.chat(t, "hello")
 	uri := address(chat.ID, "git")
-	cancel, err := resources.Subscribe(t.Context(), w.src, uri, func(string) {})
+	listener, err := w.src.Relay.FollowGit(t.Context(), chat.ID)
 	require.NoError(t, err)
-	defer cancel()
-	eventually(t, func() bool { return len(repositories(t, object(t, w.src, uri))) == 1 })
+	defer listener.Close()
+	eventually(t, func() bool { return len(listener.Picture().Repositories) == 1 })
 	v := object(t, w.src, uri)
 	require.Equal(t, true, v["stale"])
 	require.NotEmpty(t, v["stale_since"])
 	require.Contains(t, v["problem"], "did not answer a scan")
 	require.Equal(t, patch, repositories(t, v)[0]["diff"], "the last that is known")
+
+	eventually(t, func() bool { return listener.Picture().FromBefore })
+	v = object(t, w.src, uri)
+	require.Equal(t, true, v["stale"])
+	require.NotContains(t, v, "problem")
+	require.Contains(t, v["note"], "The connection to the workspace is a new one")
+	require.Equal(t, patch, repositories(t, v)[0]["diff"])
+}
+
+func TestGitOfManyFilesNamesTheFirstAndSaysWhereTheOthersAre(t *testing.T) {
+	var all strings.Builder
+	for i := range 3000 {
+		all.WriteString(strings.ReplaceAll(patch, "x", fmt.Sprintf("some/quite/long/folder/name/file-%04d.go", i)))
+	}
+	w := newWorld(t, simulator.Options{Git: sends(changes(
+		simulator.GitRepository{RepoRoot: "/a", Branch: "main", UnifiedDiff: all.String()},
+		simulator.GitRepository{RepoRoot: "/b", Branch: "main", UnifiedDiff: patch},
+	))})
+	repos := repositories(t, object(t, w.src, address(w.chat(t, "hello").ID, "git")))
+	stat := repos[0]["stat"].(map[string]any)
+	require.EqualValues(t, 3000, stat["files"])
+	rows := stat["rows"].([]any)
+	encoded, err := json.Marshal(rows)
+	require.NoError(t, err)
+	require.Less(t, len(encoded), 128<<10+1)
+	require.Greater(t, len(encoded), 120<<10)
+	require.EqualValues(t, 3000-len(rows), repos[0]["stat_rows_left_out"])
+	require.Contains(t, repos[0]["note"], fmt.Sprintf("rows are the first %d of 3000 files; watch_chat_git with format files lists all", len(rows)))
+	require.NotContains(t, repos[1], "note")
+	require.Equal(t, all.String(), repos[0]["diff"])
 }
 
 func TestReadingGitEndsWithItsCaller(t *testing.T) {

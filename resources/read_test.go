@@ -173,7 +173,6 @@ func TestTheDiffComesWholeOrByFile(t *testing.T) {
 		require.Equal(t, "text/x-diff", whole.MIMEType)
 		require.Equal(t, d.Diff, whole.Text)
 		require.Equal(t, "feature/x", whole.Meta["branch"])
-		require.Equal(t, d.Diff, read(t, w.src, address(chat.ID, "diff?file=")).Text)
 
 		one := read(t, w.src, address(chat.ID, "diff?file=a%20b.go")).Text
 		require.Contains(t, one, "+package a")
@@ -337,6 +336,8 @@ func TestABadAddressIsNotFoundAndSaysWhatThereIs(t *testing.T) {
 		"coder://chats/files/messages":             `"messages" is not the id of a file`,
 		"coder://chats/" + id + "?a=b":             "takes no",
 		"coder://chats/" + id + "/diff?x=y":        `takes no "?x=y"; only coder://chats/{chat}/diff?file=PATH`,
+		"coder://chats/" + id + "/diff?file=":      "names no file",
+		"coder://chats/" + id + "/diff?file":       "names no file",
 		"coder://chats/" + id + "/diff?file=%zz":   "percent-encoded",
 		"coder://chats/" + id + "/diff?file=a&b=c": "percent-encoded",
 	} {

@@ -88,22 +88,28 @@ func TestAWorkingTreeEndsAtAFileAndSaysWhatIsMissing(t *testing.T) {
 	both := patch + strings.ReplaceAll(patch, "x", "y")
 	repository := client.Repository{RepoRoot: "/repo", Branch: "main", RemoteOrigin: "https://git.example.com/a.git", UnifiedDiff: both}
 
-	whole := view.WorkingTree(repository, len(both))
+	whole := view.WorkingTree(repository, len(both), 1<<20)
 	require.Equal(t, both, whole.Diff)
 	require.Empty(t, whole.Note)
 	require.Equal(t, 2, whole.Stat.Files)
 
-	cut := view.WorkingTree(repository, len(both)-1)
+	cut := view.WorkingTree(repository, len(both)-1, 1<<20)
 	require.Equal(t, patch, cut.Diff)
 	require.Equal(t, len(both)-len(patch), cut.LeftOut)
 	require.Equal(t, 2, cut.Stat.Files)
 
-	none := view.WorkingTree(repository, 0)
+	none := view.WorkingTree(repository, 0, 1<<20)
 	require.Empty(t, none.Diff)
 	require.Equal(t, len(both), none.LeftOut)
 
-	require.Equal(t, view.Repository{Root: "/clean", Branch: "main"}, view.WorkingTree(client.Repository{RepoRoot: "/clean", Branch: "main"}, 10))
-	sentence := view.WorkingTree(client.Repository{RepoRoot: "/big", UnifiedDiff: "Total diff too large to show."}, 10)
+	short := view.WorkingTree(repository, 1<<20, 100)
+	require.Len(t, short.Stat.Rows, 1)
+	require.Equal(t, 1, short.RowsLeftOut)
+	require.Equal(t, both, short.Diff)
+	require.Equal(t, "rows are the first 1 of 2 files; watch_chat_git with format files lists all", short.Note)
+
+	require.Equal(t, view.Repository{Root: "/clean", Branch: "main"}, view.WorkingTree(client.Repository{RepoRoot: "/clean", Branch: "main"}, 10, 1<<20))
+	sentence := view.WorkingTree(client.Repository{RepoRoot: "/big", UnifiedDiff: "Total diff too large to show."}, 10, 1<<20)
 	require.Nil(t, sentence.Stat)
 	require.Contains(t, sentence.Note, "no diff")
 }
