@@ -116,7 +116,8 @@ func (s *Server) forwardGit(ctx context.Context, k *socket, c *chat, refresh <-c
 }
 
 // followTree sends the working tree when it is known and whenever it changes,
-// and the bare time of a scan on a refresh that found nothing.
+// and the bare time of a scan on a refresh that found nothing new. While no
+// repository is known, nothing is sent at all (05/074).
 func (s *Server) followTree(ctx context.Context, k *socket, c *chat, refresh <-chan bool) {
 	var last string
 	scan := func(answer bool) bool {
@@ -125,9 +126,10 @@ func (s *Server) followTree(ctx context.Context, k *socket, c *chat, refresh <-c
 		s.mu.Unlock()
 		at := now()
 		m := GitMessage{Type: "changes", ScannedAt: &at}
-		if state := string(encode(repos)); state != last {
+		switch state := string(encode(repos)); {
+		case state != last:
 			last, m.Repositories = state, repos
-		} else if !answer {
+		case !answer || len(repos) == 0:
 			return true
 		}
 		return sendGit(ctx, k, m) == nil

@@ -68,6 +68,16 @@ func TestAWorkspacesGitIsFollowed(t *testing.T) {
 	require.Equal(t, 204, w.call(0, "PATCH", "/"+id, object{"workspace_id": uuidOf(7)}).status)
 }
 
+// The recording of it is 05/074, at its end.
+func TestAnAgentThatKnowsNoRepositoryAnswersNoRefresh(t *testing.T) {
+	w, id := bound(t, simulator.Options{}, simulator.Workspace{})
+	s := w.dial(0, "/"+id+"/stream/git")
+	for _, text := range []string{`{"type":"refresh"}`, `{"type":"bogus"}`} {
+		require.NoError(t, s.conn.Write(t.Context(), websocket.MessageText, []byte(text)))
+	}
+	require.Equal(t, "unknown message type", s.next()["message"])
+}
+
 func TestAnAgentThatIsNotThere(t *testing.T) {
 	for state, want := range map[string]string{
 		"connecting": `Agent state is "connecting", it must be in the "connected" state.`, "none": "Chat workspace has no agents.",
