@@ -83,7 +83,7 @@ func (d *Diff) irregular() string {
 		return ""
 	}
 	return fmt.Sprintf("%d of %s irregular in form, with counts that are best effort. The first, %s: %s",
-		len(odd), plural(len(d.Files), "patch"), show(odd[0].Path), odd[0].Note)
+		len(odd), plural(len(d.Files), "patch"), show(Short(odd[0].Path)), odd[0].Note)
 }
 
 // Text is the whole text, byte for byte as it came (after [Diff.Match]: the

@@ -107,6 +107,7 @@ func changed(t *testing.T) repository {
 	r.write("noend.txt", "a\nc")
 	r.write("bin.dat", "a\x00bc")
 	r.write("bin-new.dat", "\x00new")
+	r.write("bin \"quoted\".dat", "\x00new")
 	require.NoError(t, os.Remove(r.path("bin-gone.dat")))
 	r.write("naïve/日本 語.txt", "b\n")
 	r.write("quote\"back\\slash\\", "b\n")
@@ -135,6 +136,7 @@ func TestParseReadsWhatGitWrites(t *testing.T) {
 		{Path: "becomes-link", Status: diff.Added, Additions: 1, NewMode: "120000"},
 		{Path: "bin-gone.dat", Status: diff.Deleted, Binary: true, OldMode: "100644"},
 		{Path: "bin-new.dat", Status: diff.Added, Binary: true, NewMode: "100644"},
+		{Path: "bin \"quoted\".dat", Status: diff.Added, Binary: true, NewMode: "100644"},
 		{Path: "bin.dat", Status: diff.Modified, Binary: true},
 		{Path: "copy.txt", OldPath: "source.txt", Status: diff.Copied},
 		{Path: "crlf.txt", Status: diff.Modified, Additions: 2, Deletions: 1},
@@ -183,9 +185,15 @@ func TestParseReadsWhatGitWrites(t *testing.T) {
 		})
 	}
 	t.Run("every patch is regular but that of a path that ends with a backslash", func(t *testing.T) {
-		d := diff.Parse(r.git("diff", "HEAD", "--find-copies-harder", "--no-rename-empty"))
-		for _, f := range d.Files {
-			require.Equal(t, strings.HasSuffix(f.Path, `\`), f.Note != "", f.Path+f.Note)
+		for _, prefix := range []string{"--src-prefix=a/", "--no-prefix"} {
+			d := diff.Parse(r.git("diff", "HEAD", "--find-copies-harder", "--no-rename-empty", "--binary", prefix))
+			for _, f := range d.Files {
+				require.Equal(t, strings.HasSuffix(f.Path, `\`), f.Note != "", f.Path+f.Note)
+			}
+			d = diff.Parse(r.git("diff", "HEAD", "--find-copies-harder", "--no-rename-empty", prefix))
+			for _, f := range d.Files {
+				require.Equal(t, strings.HasSuffix(f.Path, `\`), f.Note != "", f.Path+f.Note)
+			}
 		}
 	})
 	t.Run("submodule log", func(t *testing.T) {

@@ -25,7 +25,7 @@ func (d *Diff) Match(globs []string) (*Diff, error) {
 		pattern = strings.TrimPrefix(pattern, "./")
 		named := func(f File) bool { return f.Path == pattern || f.OldPath == pattern }
 		if pattern == "" || !doublestar.ValidatePattern(pattern) && !slices.ContainsFunc(d.Files, named) {
-			return nil, fmt.Errorf("%q is not a valid glob: use names like *.go, paths like src/**/*.ts, or !vendor/** to exclude", glob)
+			return nil, fmt.Errorf("%q is not a valid glob: use names like *.go, paths like src/**/*.ts, or !vendor/** to exclude; [ and { of a path need a backslash before them", glob)
 		}
 		if excludes {
 			leave = append(leave, pattern)

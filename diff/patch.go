@@ -14,8 +14,9 @@ import (
 // readPatch fills f from the patch of one file, and returns what is irregular
 // about it.
 func (f *File) readPatch(text string, k kind) (problem string) {
+	text = withPrefixes(text)
 	files, _, err := gitdiff.Parse(bytes.NewBufferString(text))
-	if len(files) == 0 || unprefixed(text) {
+	if len(files) == 0 {
 		f.readHeader(text)
 	} else {
 		f.copyFrom(files[0], k)
@@ -160,12 +161,63 @@ func headerPath(line string) string {
 	return ""
 }
 
-// unprefixed tells a diff made with diff.noprefix, of which the library would
-// take the first folder for the prefix.
-func unprefixed(text string) bool {
-	names, ok := strings.CutPrefix(trimEnd(text), "diff --git ")
-	middle := len(names) / 2
-	return ok && len(names)%2 == 1 && names[middle] == ' ' && names[:middle] == names[middle+1:]
+// withPrefixes gives the paths of a diff made with diff.noprefix the prefixes
+// that the library goes by: it would take their first folders for them.
+func withPrefixes(text string) string {
+	first, rest := splitLine(text)
+	names, ok := strings.CutPrefix(trimEnd(first), "diff --git ")
+	if !ok {
+		return text
+	}
+	from, to := names[:len(names)/2], names[(len(names)+1)/2:]
+	if from != to || len(names)%2 == 0 || names[len(from)] != ' ' {
+		if from, to = movedNames(rest); from == "" || names != from+" "+to {
+			return text
+		}
+	}
+	var b strings.Builder
+	b.WriteString("diff --git " + prefixed(from, "a/") + " " + prefixed(to, "b/") + "\n")
+	for inHeader := true; rest != ""; {
+		var line string
+		line, rest = splitLine(rest)
+		word, value := headerLine(line)
+		switch inHeader = inHeader && word != ""; {
+		case inHeader && word == "--- ":
+			line = word + prefixed(value, "a/")
+		case inHeader && word == "+++ ":
+			line = word + prefixed(value, "b/")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// movedNames are the names of a rename or a copy, as its header has them.
+func movedNames(header string) (from, to string) {
+	for header != "" {
+		var line string
+		line, header = splitLine(header)
+		switch word, value := headerLine(trimEnd(line)); word {
+		case "rename from ", "copy from ":
+			from = value
+		case "rename to ", "copy to ":
+			to = value
+		case "":
+			return from, to
+		}
+	}
+	return from, to
+}
+
+// prefixed puts a prefix before a path as it stands in a header, perhaps quoted.
+func prefixed(path, prefix string) string {
+	switch {
+	case strings.HasPrefix(path, "/dev/null"):
+		return path
+	case strings.HasPrefix(path, `"`):
+		return `"` + prefix + path[1:]
+	}
+	return prefix + path
 }
 
 // side is the path of a --- or +++ line, empty for /dev/null.

@@ -74,7 +74,7 @@ func (s Stat) head() string {
 	}
 	head += "\n"
 	if s.Note != "" {
-		const longest = 400
+		const longest = 300
 		head += cutAt(s.Note, longest) + "\n"
 	}
 	return head
@@ -139,7 +139,7 @@ func group(files []File, depth int) []row {
 		rows[i].add(row{files: 1, additions: f.Additions, deletions: f.Deletions})
 	}
 	for i, r := range rows {
-		rows[i].text = fmt.Sprintf("%s | %s, %s\n", show(names[i]), plural(r.files, "file"), counts(r.additions, r.deletions))
+		rows[i].text = fmt.Sprintf("%s | %s, %s\n", show(Short(names[i])), plural(r.files, "file"), counts(r.additions, r.deletions))
 	}
 	return rows
 }
@@ -160,9 +160,9 @@ func folder(path string, depth int) string {
 }
 
 func (f File) row() string {
-	name := show(f.Path)
+	name := show(Short(f.Path))
 	if f.OldPath != "" {
-		name = show(f.OldPath) + " => " + name
+		name = show(Short(f.OldPath)) + " => " + name
 	}
 	var what []string
 	if f.Status != Modified {
@@ -207,6 +207,16 @@ func show(path string) string {
 		return strconv.Quote(path)
 	}
 	return path
+}
+
+// Short is a path of at most 120 bytes for a table: of a longer one the end.
+func Short(path string) string {
+	const longest = 120
+	if len(path) <= longest {
+		return path
+	}
+	const mark = "…"
+	return mark + strings.ToValidUTF8(path[len(path)-longest+len(mark):], "")
 }
 
 // cutAt shortens a text for a reader and marks that.

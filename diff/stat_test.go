@@ -68,11 +68,17 @@ func TestStatOfManyFilesIsByFolder(t *testing.T) {
 	require.Regexp(t, `… and 29\d\d more files, \+29\d\d -29\d\d\n$`, text)
 }
 
-func TestStatKeepsALongNoteShort(t *testing.T) {
-	path := strings.Repeat("é", 1500)
+func TestStatKeepsLongPathsAndNotesShort(t *testing.T) {
+	path := strings.Repeat("é/", 500) + "name.go"
 	d := diff.Parse("diff --git a/" + path + " b/" + path + "\nFile too large\n")
-	require.Contains(t, d.Note, path)
-	text := d.Stat().Text(0)
-	require.Less(t, len(text), 600)
-	require.Contains(t, text, "…\n… and 1 more file, +0 -0\n")
+	require.Equal(t, path, d.Files[0].Path)
+	short := diff.Short(path)
+	require.LessOrEqual(t, len(short), 120)
+	require.Regexp(t, `^…(é/|/)(é/)*name\.go$`, short)
+	require.Equal(t, "1 of 1 patch irregular in form, with counts that are best effort. The first, "+short+`: instead of a patch: "File too large"`, d.Note)
+	require.Equal(t, "1 file, +0 -0\n"+d.Note+"\n"+short+" | +0 -0, irregular\n", d.Stat().Text(0))
+	require.Equal(t, "a/b.go", diff.Short("a/b.go"))
+
+	stat := diff.Stat{Files: 1, Note: strings.Repeat("漢", 1000)}
+	require.Equal(t, "1 file, +0 -0\n"+strings.Repeat("漢", 100)+"…\n", stat.Text(0))
 }
