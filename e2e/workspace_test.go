@@ -325,6 +325,7 @@ func only(t *testing.T, a answer) map[string]any {
 type agent struct {
 	mu       sync.Mutex
 	known    map[string]simulator.GitRepository
+	dead     bool // it tells new watchers nothing
 	watchers []chan simulator.GitMessage
 }
 
@@ -339,11 +340,24 @@ func (a *agent) watch(context.Context, uuid.UUID) (<-chan simulator.GitMessage, 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	watcher := make(chan simulator.GitMessage, 20)
-	if len(a.known) > 0 {
+	if len(a.known) > 0 && !a.dead {
 		watcher <- scanned(slices.Collect(maps.Values(a.known))...)
 	}
 	a.watchers = append(a.watchers, watcher)
 	return watcher, nil
+}
+
+// die makes the agent tell nothing of what it knows.
+func (a *agent) die() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dead = true
+}
+
+func (a *agent) watched() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.watchers)
 }
 
 func (a *agent) report(r simulator.GitRepository) {
@@ -476,16 +490,20 @@ func TestEndToEndGitOfAnAgentThatDied(t *testing.T) {
 		a.report(last)
 		require.NotContains(t, p.tool("watch_chat_git", map[string]any{"chat": chat}).ok(), "stale")
 
-		_, tool := p.startTool("watch_chat_git", map[string]any{"chat": chat, "refresh": true, "wait_seconds": 60})
-		_, resource := p.send("resources/read", map[string]any{"uri": "coder://chats/" + chat + "/git"})
-		dead := p.result("watch_chat_git", tool)
+		address := "coder://chats/" + chat + "/git"
+		require.Nil(t, p.request("resources/subscribe", map[string]any{"uri": address}).Error)
+		a.die()
+		sockets := a.watched()
+		dead := p.tool("watch_chat_git", map[string]any{"chat": chat, "refresh": true, "wait_seconds": 60})
 		require.Equal(t, true, dead.ok()["stale"])
 		require.Contains(t, dead.Text, "agent did not answer a scan within 5s")
 		require.Contains(t, dead.Text, "last known state")
 		require.Equal(t, last.UnifiedDiff, only(t, dead)["patch"])
-		read := string(p.wait("resources/read", resource).Result)
-		require.Contains(t, read, "did not answer a scan")
-		require.Contains(t, read, `\"stale\":true`)
+		p.eventually("the socket is replaced", func() bool { return a.watched() > sockets })
+		read, _ := p.resource(address)
+		require.Contains(t, read, `"stale":true`)
+		require.Contains(t, read, "its agent has told of no repository on it")
+		require.Contains(t, read, last.RepoRoot)
 
 		a.report(last)
 		p.eventually("an agent that is back is no longer stale", func() bool {

@@ -2,8 +2,10 @@ package tools_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"coder-chats-mcp/relay"
 	"coder-chats-mcp/simulator"
 	"coder-chats-mcp/tools"
 )
@@ -220,8 +223,8 @@ func TestGitOfTheSimulatorsOwnWorkspace(t *testing.T) {
 		require.Contains(t, text, "(timed_out): the chat's tools have touched none")
 
 		text, got = b.ok("watch_chat_git", object{"chat": chat, "refresh": true})
-		require.NotContains(t, got, "timed_out", "the scan was answered")
-		require.Contains(t, text, "No repository is ")
+		require.NotContains(t, got, "timed_out", "an agent that knows no repository answers no scan (05/074)")
+		require.Contains(t, text, "No repository is known: the chat's tools have touched none")
 
 		chat = b.chat(`TOOL write_file {"path":"b.txt","content":"new\n"}`, workshop)
 		_, got = b.ok("watch_chat_git", object{"chat": chat})
@@ -231,43 +234,207 @@ func TestGitOfTheSimulatorsOwnWorkspace(t *testing.T) {
 	})
 }
 
+// gitSockets is a bench whose chats' git stream sends on each new socket what the test says on the channel of that number.
+func gitSockets(t *testing.T, n int) (b *bench, chat string, sockets []chan simulator.GitMessage) {
+	for range n {
+		sockets = append(sockets, make(chan simulator.GitMessage, 10))
+	}
+	var opened atomic.Int32
+	b = newBench(t, simulator.Options{Git: func(context.Context, uuid.UUID) (<-chan simulator.GitMessage, error) {
+		return sockets[min(int(opened.Add(1)), n)-1], nil
+	}})
+	return b, b.chat("hello", uuid.Nil), sockets
+}
+
+func gitChanges(repositories ...simulator.GitRepository) simulator.GitMessage {
+	at := time.Now()
+	return simulator.GitMessage{Type: "changes", ScannedAt: &at, Repositories: repositories}
+}
+
+// listens keeps the chat's git stream open, as a subscription does.
+func (b *bench) listens(chat string) *relay.GitListener {
+	listener, err := b.session.Relay.FollowGit(b.t.Context(), uuid.MustParse(chat))
+	require.NoError(b.t, err)
+	b.t.Cleanup(listener.Close)
+	return listener
+}
+
 func TestGitOfASilentAgent(t *testing.T) {
 	r := newRepository(t)
 	r.change()
-	b, chat, report := gitBench(t)
-	report(r.state())
+	b, chat, sockets := gitSockets(t, 2)
+	sockets[0] <- gitChanges(r.state())
+	listener := b.listens(chat)
 	b.ok("watch_chat_git", object{"chat": chat})
 	text, got := b.ok("watch_chat_git", object{"chat": chat, "refresh": true, "format": "files"})
 	require.Equal(t, true, got["stale"])
 	require.Contains(t, text, "did not answer a scan within 100ms")
 	require.Len(t, list(got, "repositories"), 1, "the last known state is shown")
+
+	// The agent is back, and the socket of the dead one is not what it is waited for at.
+	state := r.state()
+	state.Branch = "later"
+	sockets[1] <- gitChanges(state)
+	require.Eventually(t, func() bool { return !listener.Picture().Stale }, 10*time.Second, time.Millisecond)
+	text, got = b.ok("watch_chat_git", object{"chat": chat, "format": "files"})
+	require.NotContains(t, got, "stale")
+	require.Contains(t, text, `branch "later"`)
+}
+
+func TestGitOfAnAgentThatForgot(t *testing.T) {
+	b, chat, sockets := gitSockets(t, 2)
+	sockets[0] <- gitChanges(simulator.GitRepository{RepoRoot: "/r", Branch: "main", UnifiedDiff: patchOf(1, 1)})
+	listener := b.listens(chat)
+	b.ok("watch_chat_git", object{"chat": chat})
+	close(sockets[0])
+	require.Eventually(t, func() bool { return listener.Picture().FromBefore }, 10*time.Second, time.Millisecond)
+	for _, arguments := range []object{{}, {"refresh": true}} {
+		arguments["chat"], arguments["format"] = chat, "files"
+		text, got := b.ok("watch_chat_git", arguments)
+		require.Equal(t, true, got["stale"])
+		require.Contains(t, got["note"], "its agent has told of no repository on it: it has restarted and knows none")
+		require.NotContains(t, text, "is gone")
+		require.NotContains(t, text, "dead")
+		require.Len(t, list(got, "repositories"), 1)
+	}
 }
 
 func TestGitOfALostConnection(t *testing.T) {
 	r := newRepository(t)
 	r.change()
-	first, later := make(chan simulator.GitMessage, 1), make(chan simulator.GitMessage)
-	var calls atomic.Int32
-	b := newBench(t, simulator.Options{Git: func(context.Context, uuid.UUID) (<-chan simulator.GitMessage, error) {
-		if calls.Add(1) == 1 {
-			return first, nil
-		}
-		return later, nil
-	}})
-	chat := b.chat("hello", uuid.Nil)
-	at := time.Now()
-	first <- simulator.GitMessage{Type: "changes", ScannedAt: &at, Repositories: []simulator.GitRepository{r.state()}}
-	listener, err := b.session.Relay.FollowGit(t.Context(), uuid.MustParse(chat))
-	require.NoError(t, err)
-	defer listener.Close()
+	b, chat, sockets := gitSockets(t, 1)
+	sockets[0] <- gitChanges(r.state())
+	listener := b.listens(chat)
 	_, got := b.ok("watch_chat_git", object{"chat": chat, "format": "files"})
 	require.NotContains(t, got, "stale")
-	close(first)
+	b.sim.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		away := strings.HasSuffix(r.URL.Path, "/stream/git")
+		if away {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		return away
+	})
+	close(sockets[0])
 	require.Eventually(t, func() bool { return listener.Picture().Stale }, 10*time.Second, time.Millisecond)
 	text, got := b.ok("watch_chat_git", object{"chat": chat, "format": "files"})
 	require.Equal(t, true, got["stale"])
 	require.Contains(t, text, "The connection to the workspace is gone since ")
 	require.Len(t, list(got, "repositories"), 1)
+
+	text, got = b.ok("watch_chat_git", object{"chat": chat, "format": "files", "refresh": true})
+	require.Equal(t, true, got["stale"])
+	require.Contains(t, text, "There could be no scan, and this is the last known state: ")
+	require.Contains(t, text, " cannot be reached or is failing. Next: try again")
+	require.Len(t, list(got, "repositories"), 1)
+}
+
+func TestGitThatIsNotWaitedForSaysWhatComesAtOnce(t *testing.T) {
+	b := newBench(t, withWorkspace(simulator.Options{}, ""))
+	now := func(chat any, more object) object {
+		arguments := object{"chat": chat, "wait_seconds": 0}
+		for k, v := range more {
+			arguments[k] = v
+		}
+		return arguments
+	}
+	_, got := b.ok("watch_chat_git", now(b.chat(`TOOL write_file {"path":"b.txt","content":"new\n"}`, workshop), nil))
+	require.NotContains(t, got, "timed_out")
+	require.Contains(t, list(got, "repositories")[0]["patch"], "+new\n")
+
+	require.Contains(t, b.fails("watch_chat_git", now(b.chat("hello", uuid.Nil), nil)).Message, "the chat has no workspace")
+	require.Equal(t, "not_found", b.fails("watch_chat_git", now(uuid.New(), nil)).Kind)
+	untouched := newBench(t, withWorkspace(simulator.Options{}, ""))
+	chat := untouched.chat("hello", workshop)
+	_, got = untouched.ok("watch_chat_git", now(chat, nil))
+	require.Equal(t, true, got["timed_out"])
+	require.Equal(t, []any{}, got["repositories"])
+	f := untouched.fails("watch_chat_git", object{"chat": chat, "files": []string{"[a"}, "wait_seconds": 300})
+	require.Equal(t, "invalid_argument", f.Kind)
+	require.Contains(t, f.Message, `"[a" is not a valid glob`)
+}
+
+func TestGitThatTimesOutKeepsWhatIsKnown(t *testing.T) {
+	b, chat, sockets := gitSockets(t, 1)
+	patient := relay.New(b.session.Client, relay.Options{Linger: 50 * time.Millisecond, Silence: time.Minute})
+	t.Cleanup(patient.Close)
+	b.session.Relay = patient
+	sockets[0] <- gitChanges(simulator.GitRepository{RepoRoot: "/r", Branch: "main", UnifiedDiff: patchOf(1, 1)})
+	b.listens(chat)
+	b.ok("watch_chat_git", object{"chat": chat})
+	_, got := b.ok("watch_chat_git", object{"chat": chat, "refresh": true, "wait_seconds": 0})
+	require.Equal(t, true, got["timed_out"])
+	require.Contains(t, got["note"], "The scan was not answered in that time (timed_out)")
+	require.Len(t, list(got, "repositories"), 1)
+	require.Contains(t, list(got, "repositories")[0]["patch"], "+line 0")
+}
+
+func TestGitListsItsFilesInPages(t *testing.T) {
+	b, chat, report := gitBench(t, most(4000))
+	const each = 30
+	var states []simulator.GitRepository
+	for i := range 3 {
+		states = append(states, simulator.GitRepository{RepoRoot: fmt.Sprintf("/r%d", i), Branch: "main", UnifiedDiff: patchOf(each, 1)})
+	}
+	states = append(states, simulator.GitRepository{RepoRoot: "/clean", Branch: "main"})
+	report(states...)
+	arguments := object{"chat": chat, "format": "files"}
+	seen, pages := 0, 0
+	for {
+		text, got := b.ok("watch_chat_git", arguments)
+		sized(t, text, got, 4000)
+		pages++
+		place := 0
+		for _, repo := range list(got, "repositories") {
+			require.NotContains(t, repo, "patch")
+			for _, f := range list(repo, "files") {
+				require.Equal(t, fmt.Sprintf("dir%d/file%03d.go", seen%each%3, seen%each), f["path"])
+				require.Equal(t, fmt.Sprintf("/r%d", seen/each), repo["root"])
+				seen++
+				place++
+			}
+		}
+		require.NotZero(t, place)
+		if got["next_offset"] == nil {
+			break
+		}
+		require.EqualValues(t, seen, got["next_offset"])
+		require.Contains(t, text, fmt.Sprintf("(more: offset %d)", seen))
+		arguments["offset"] = got["next_offset"]
+	}
+	require.Equal(t, 3*each, seen)
+	require.Greater(t, pages, 2)
+	arguments["offset"] = 3 * each
+	require.Contains(t, b.fails("watch_chat_git", arguments).Message, "offset 90 is behind the last of 90 files: with format files it counts files")
+	require.Contains(t, b.fails("watch_chat_git", object{"chat": chat, "format": "stat", "offset": 1}).Message, "stat has no pages")
+}
+
+func TestGitOfManyRepositoriesHasAShortStat(t *testing.T) {
+	b, chat, report := gitBench(t)
+	var states []simulator.GitRepository
+	for i := range 4 {
+		states = append(states, simulator.GitRepository{RepoRoot: fmt.Sprintf("/home/coder/repository-%d", i), Branch: "main", UnifiedDiff: patchOf(100, 3)})
+	}
+	report(states...)
+	text, got := b.ok("watch_chat_git", object{"chat": chat, "format": "stat"})
+	raw, err := json.Marshal(got)
+	require.NoError(t, err)
+	require.Less(t, max(len(text), len(raw)), 2000)
+	require.Equal(t, 4, strings.Count(text, "100 files, +300 -100\n"))
+	for _, repo := range list(got, "repositories") {
+		require.EqualValues(t, 100, repo["file_count"])
+	}
+}
+
+func TestWhatAnAgentSaysInsteadOfADiffIsToldAsThat(t *testing.T) {
+	b, chat, report := gitBench(t)
+	report(
+		simulator.GitRepository{RepoRoot: "/broken", UnifiedDiff: "fatal: bad object HEAD\n"},
+		simulator.GitRepository{RepoRoot: "/large", UnifiedDiff: "Total diff too large to show. Size: 4.0 MiB. Showing branch and remote only."},
+	)
+	_, got := b.ok("watch_chat_git", object{"chat": chat})
+	repos := list(got, "repositories")
+	require.Equal(t, `The agent sends no diff, but says: "fatal: bad object HEAD\n"`, repos[0]["note"])
+	require.Contains(t, repos[1]["note"], "The agent sends no diff above 3 MiB, but says: \"Total diff too large to show.")
 }
 
 func TestGitTellsWhatTheAgentReports(t *testing.T) {
