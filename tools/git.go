@@ -126,14 +126,14 @@ func gitPicture(ctx context.Context, l *relay.GitListener, refresh bool) (relay.
 }
 
 func renewed(ctx context.Context, l *relay.GitListener) (relay.GitPicture, error) {
-	brief, cancel := context.WithTimeout(ctx, atOnce)
+	soon, cancel := context.WithTimeout(ctx, atOnce)
 	defer cancel()
 	for {
 		p := l.Picture()
 		if !p.FromBefore {
 			return p, nil
 		}
-		if _, err := l.Next(brief); err != nil {
+		if _, err := l.Next(soon); err != nil {
 			return l.Picture(), nil
 		}
 	}
