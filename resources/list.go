@@ -81,11 +81,19 @@ func listed(c client.Chat) []mcp.Resource {
 	}
 	name := "Diff of " + title
 	diff := mcp.NewResource(view.ChatLink(c.ID, "diff"), name, mcp.WithResourceTitle(name), mcp.WithMIMEType(typeDiff),
-		mcp.WithResourceDescription("What the chat has changed and pushed: "+row.Diff.Text()+" when listed."))
+		mcp.WithResourceDescription(describeDiff(row.Diff)))
 	if at := c.DiffStatus.RefreshedAt; at != nil {
 		modified(&diff, *at)
 	}
 	return []mcp.Resource{chat, diff}
+}
+
+func describeDiff(d *view.DiffStat) string {
+	const what = "What the chat has changed and pushed"
+	if size := d.Text(); size != "" {
+		return what + ": " + size + " when listed."
+	}
+	return what + "."
 }
 
 func modified(r *mcp.Resource, at time.Time) {

@@ -213,7 +213,7 @@ func diffStat(d *client.DiffStatus) *DiffStat {
 	}
 }
 
-// Text is the diff's size and pull request in a few words.
+// Text is the diff's size and pull request in a few words; none when the server knows only its address so far.
 func (d *DiffStat) Text() string {
 	return d.inWords(fmt.Sprintf("+%d -%d in %s", d.Additions, d.Deletions, Count(d.Files, "file")))
 }
@@ -222,7 +222,10 @@ func (d *DiffStat) Text() string {
 func (d *DiffStat) Short() string { return d.inWords(fmt.Sprintf("+%d -%d", d.Additions, d.Deletions)) }
 
 func (d *DiffStat) inWords(size string) string {
-	words := []string{size}
+	var words []string
+	if d.Files != 0 || d.Additions != 0 || d.Deletions != 0 {
+		words = append(words, size)
+	}
 	if d.PullRequest != 0 {
 		words = append(words, strings.TrimSpace(fmt.Sprintf("PR #%d %s", d.PullRequest, wordOf(d.State))))
 	}
@@ -267,7 +270,7 @@ func (c Chat) flags() []string {
 	if c.Owner != "" {
 		flags = append(flags, "owner "+Word(c.Owner))
 	}
-	if c.Diff != nil {
+	if c.Diff != nil && c.Diff.Text() != "" {
 		flags = append(flags, c.Diff.Text())
 	}
 	if c.Changes != "" {

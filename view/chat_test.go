@@ -115,3 +115,10 @@ func TestCount(t *testing.T) {
 	require.Equal(t, "1 file", view.Count(1, "file"))
 	require.Equal(t, "2 files", view.Count(2, "file"))
 }
+
+func TestADiffOfWhichOnlyTheAddressIsKnownHasNoSize(t *testing.T) {
+	c := view.WholeChat(client.Chat{Status: client.StatusWaiting, DiffStatus: &client.DiffStatus{URL: "https://git.example/pr/7"}}, "")
+	require.Contains(t, c.Text(), "diff url: https://git.example/pr/7")
+	require.NotContains(t, c.Text(), "+0 -0")
+	require.NotContains(t, c.Row(), "[")
+}
