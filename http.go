@@ -155,7 +155,10 @@ func (always) Enabled(context.Context, slog.Level) bool { return true }
 
 // listen serves until the command's context ends, then drains.
 func listen(cmd *cobra.Command, h *httpSettings, g *server.Gateway, store *redisstore.Store) error {
-	web := &http.Server{Addr: h.listen, Handler: replica(g, store), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
+	web := &http.Server{
+		Addr: h.listen, Handler: transport.Deadlines{}.Around(replica(g, store)),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
 	failed := make(chan error, 1)
 	go func() {
 		if h.tlsCert != "" {

@@ -26,8 +26,6 @@ type HTTPOptions struct {
 	AllowedOrigins []string
 	// MaxBody is the longest message in bytes; more is 413. Default 4 MiB.
 	MaxBody int64
-	// BodyTimeout is how long a message may take to arrive; then it is 408. Default 30 s.
-	BodyTimeout time.Duration
 	// MaxSessions bounds sessions and listen streams together, MaxSessionsPerCaller those of one identity; one more
 	// is 429. Default 10,000, and no bound of its own per caller.
 	MaxSessions, MaxSessionsPerCaller int
@@ -52,7 +50,7 @@ type HTTPError struct {
 func (e *HTTPError) Error() string { return e.Message }
 
 // HTTPHandler serves MCP over streamable HTTP at whatever path it is mounted: protocols 2025-03-26 to 2025-11-25 with
-// sessions, and 2026-07-28 without.
+// sessions, and 2026-07-28 without. Deadlines go around it.
 type HTTPHandler struct {
 	core *Core
 	o    HTTPOptions
@@ -76,7 +74,6 @@ func (c *Core) HTTPHandler(o HTTPOptions) *HTTPHandler {
 		o.Identify = func(r *http.Request) (string, context.Context, error) { return "", r.Context(), nil }
 	}
 	o.MaxBody = int64(orDefault(int(o.MaxBody), 4<<20))
-	o.BodyTimeout = orDefault(o.BodyTimeout, 30*time.Second)
 	o.MaxSessions = orDefault(o.MaxSessions, 10_000)
 	o.IdleTimeout = orDefault(o.IdleTimeout, 30*time.Minute)
 	o.FirstByte = orDefault(o.FirstByte, 10*time.Second)

@@ -23,7 +23,7 @@ func BenchmarkOpenStreams(b *testing.B) {
 		b.Run(kind, func(b *testing.B) {
 			core := transport.New(newServer(), transport.Options{Logger: quiet})
 			handler := core.HTTPHandler(transport.HTTPOptions{})
-			web := httptest.NewServer(handler)
+			web := httptest.NewServer(transport.Deadlines{}.Around(handler))
 			defer web.Close()
 			address := strings.TrimPrefix(web.URL, "http://")
 			const n = 1000
@@ -121,7 +121,7 @@ func BenchmarkAbandonedSessions(b *testing.B) {
 // BenchmarkHTTPCalls compares calls over HTTP with mcp-go's own server, at 1, 16 and 64 callers.
 func BenchmarkHTTPCalls(b *testing.B) {
 	handlers := map[string]http.Handler{
-		"own":    transport.New(newServer(), transport.Options{Logger: quiet}).HTTPHandler(transport.HTTPOptions{}),
+		"own":    transport.Deadlines{}.Around(transport.New(newServer(), transport.Options{Logger: quiet}).HTTPHandler(transport.HTTPOptions{})),
 		"mcp-go": server.NewStreamableHTTPServer(newServer(), server.WithEndpointPath("/")),
 	}
 	for _, callers := range []int{1, 16, 64} {

@@ -56,7 +56,7 @@ func openSiteOf(t testing.TB, m *server.MCPServer, o transport.Options, ho trans
 	}
 	x.core = transport.New(m, o)
 	x.handler = x.core.HTTPHandler(ho)
-	web := httptest.NewServer(x.handler)
+	web := httptest.NewServer(transport.Deadlines{}.Around(x.handler))
 	x.url = web.URL
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 )
@@ -21,8 +20,6 @@ func (h *HTTPHandler) read(x *exchange) ([]byte, error) {
 	if !accepts(x.r, "application/json") || !accepts(x.r, "text/event-stream") {
 		return nil, &HTTPError{Status: http.StatusNotAcceptable, Message: "Accept must name application/json and text/event-stream"}
 	}
-	control := http.NewResponseController(x.w)
-	_ = control.SetReadDeadline(time.Now().Add(h.o.BodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, h.o.MaxBody))
 	var tooLong *http.MaxBytesError
 	switch {
@@ -33,7 +30,6 @@ func (h *HTTPHandler) read(x *exchange) ([]byte, error) {
 	case err != nil:
 		return nil, &HTTPError{Status: http.StatusBadRequest, Message: "the message did not arrive whole"}
 	}
-	_ = control.SetReadDeadline(time.Time{})
 	return body, nil
 }
 

@@ -293,11 +293,9 @@ func (s *sse) open() error {
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-cache, no-transform")
 	header.Set("X-Accel-Buffering", "no")
-	control := http.NewResponseController(s.x.w)
-	_ = control.SetWriteDeadline(time.Time{}) // a stream outlives the server's usual limit
 	s.x.w.WriteHeader(http.StatusOK)
 	if s.primed == "" {
-		return control.Flush()
+		return http.NewResponseController(s.x.w).Flush()
 	}
 	return s.send([]byte("retry: " + reconnectAfter + "\nid: " + s.primed + "\ndata: \n\n"))
 }
