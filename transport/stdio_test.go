@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/transport"
@@ -200,9 +201,15 @@ func TestIDInUseIsRefused(t *testing.T) {
 
 func TestCallThatIgnoresItsEndDoesNotHoldUpTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := connect(t, transport.Options{DrainTimeout: time.Second})
+		m := newServer()
+		m.AddTool(mcp.NewTool("stubborn"), func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			transport.Progress(ctx, "begun")
+			time.Sleep(10 * time.Second)
+			return mcp.NewToolResultText("done"), nil
+		})
+		p := serve(t, m, transport.Options{DrainTimeout: time.Second})
 		p.hello(`{}`)
-		p.write(callWithToken(1, "1", "progress", `"n":10,"ms":1000`))
+		p.write(callWithToken(1, "1", "stubborn", ""))
 		p.next()
 		start := time.Now()
 		p.rest()
