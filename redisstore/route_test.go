@@ -79,8 +79,10 @@ func (d *database) replica(name string, change func(*redisstore.Options)) *repli
 	m.AddTool(mcp.NewTool("write", mcp.WithReadOnlyHintAnnotation(false)), r.steps)
 	core := transport.New(m, transport.Options{
 		Logger: quiet, ProgressInterval: time.Nanosecond,
-		Hooks:      transport.Hooks{SessionOpened: func(s *transport.Session) { r.opened <- s }},
-		Repeatable: func(tool string, arguments json.RawMessage) bool { return strings.Contains(string(arguments), "again") },
+		Hooks: transport.Hooks{SessionOpened: func(s *transport.Session) { r.opened <- s }},
+		Repeatable: func(tool string, arguments json.RawMessage) bool {
+			return tool != "write" || strings.Contains(string(arguments), "again")
+		},
 	})
 	r.handler = core.HTTPHandler(transport.HTTPOptions{
 		Sessions: r.mortal, Events: r.mortal,

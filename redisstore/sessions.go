@@ -74,3 +74,17 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	}
 	return nil
 }
+
+var release = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'owner', '')
+return 1`)
+
+// Release implements transport.SessionStore. The session then has an owner that is nobody, so that it is claimed by the
+// replica that its next request reaches, and saved by no other.
+func (s *Store) Release(ctx context.Context, id string) error {
+	if err := release.Run(ctx, s.redis, []string{s.sessionKey(id)}, s.id).Err(); err != nil {
+		return fmt.Errorf("release a session in Redis: %w", err)
+	}
+	return nil
+}

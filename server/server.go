@@ -85,7 +85,7 @@ func New(o Options) *Server {
 		Subscribed: s.subscribed, Unsubscribed: s.unsubscribed,
 	}
 	o.Transport.ListResources = s.listResources
-	o.Transport.Repeatable = repeatable
+	o.Transport.Repeatable, o.Transport.Lost = s.repeatable, s.lost
 	s.core = transport.New(s.registry(), o.Transport)
 	return s
 }
@@ -132,6 +132,15 @@ func (s *Server) registry() *server.MCPServer {
 		m.AddPrompt(p.MCP(), s.getPrompt(p))
 	}
 	return m
+}
+
+// tool is the one of that name, if it is offered.
+func (s *Server) tool(name string) *tools.Tool {
+	at := slices.IndexFunc(s.options.Tools, func(t *tools.Tool) bool { return t.Name == name })
+	if at < 0 {
+		return nil
+	}
+	return s.options.Tools[at]
 }
 
 // filter leaves of the tools what a request's headers want of them.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -57,15 +58,17 @@ type HTTPHandler struct {
 	crew *crew
 	quit chan struct{} // closed by Shutdown
 
+	closing atomic.Bool // Shutdown has begun; it is set with mu held
+
 	mu       sync.Mutex
-	closing  bool
 	sessions map[string]*httpSession
 	modern   map[*Session]struct{} // of running requests of protocol 2026-07-28
 	callers  map[string]int        // sessions and listen streams by identity
 	admitted int                   // their sum
 	sweeper  *time.Timer           // set while there are sessions
 
-	posts, gets, listening sync.WaitGroup
+	posts, gets, listening tally
+	held                   tally // sessions that are not given up
 }
 
 // HTTPHandler returns a handler for c's sessions. Shutdown ends it.

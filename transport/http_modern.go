@@ -28,7 +28,7 @@ func (h *HTTPHandler) postModern(x *exchange, m *message) error {
 	if err := h.join(&h.posts); err != nil {
 		return err
 	}
-	defer h.posts.Done()
+	defer h.posts.done()
 	s := h.core.newSession(x.ctx, "")
 	s.identity, s.level = x.identity, m.meta.Meta.LogLevel
 	st := &stream{box: s.out}
@@ -38,9 +38,9 @@ func (h *HTTPHandler) postModern(x *exchange, m *message) error {
 	}
 	h.track(s)
 	c := st.attach()
-	h.posts.Add(1)
+	h.posts.add()
 	h.crew.run(func() {
-		defer h.posts.Done()
+		defer h.posts.done()
 		defer h.untrack(s)
 		s.open()
 		r.finish(h.core.serve(r, m))
@@ -57,7 +57,7 @@ func (h *HTTPHandler) postListen(x *exchange, m *message) error {
 	if err := h.join(&h.listening); err != nil {
 		return err
 	}
-	defer h.listening.Done()
+	defer h.listening.done()
 	if err := h.admit(x.identity); err != nil {
 		return err
 	}

@@ -94,10 +94,10 @@ func (h *HTTPHandler) post(x *exchange) error {
 
 // call runs a request of a session and pours its stream. A lost connection leaves the request running.
 func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
-	if err := h.join(&h.posts); err != nil {
+	if err := h.joinSession(&h.posts); err != nil {
 		return err
 	}
-	defer h.posts.Done()
+	defer h.posts.done()
 	st := s.newStream()
 	r, refused := s.begin(x.ctx, m, st.box)
 	if refused != nil {
@@ -106,7 +106,7 @@ func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
 	}
 	st.call = s.recordOf(m, st.name)
 	c := st.attach()
-	h.posts.Add(1)
+	h.posts.add()
 	s.run(r, m, st)
 	h.pour(x, st, c, http.StatusOK)
 	return nil
@@ -115,10 +115,12 @@ func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
 // run serves r in a goroutine of its own, which is one of h.posts already.
 func (s *httpSession) run(r *request, m *message, st *stream) {
 	h := s.handler
-	s.enter()
+	s.mu.Lock()
+	s.uses++
+	s.mu.Unlock()
 	turn := s.turn(m.Method)
 	h.crew.run(func() {
-		defer h.posts.Done()
+		defer h.posts.done()
 		defer s.exit()
 		defer turn.end()
 		turn.await()
@@ -132,6 +134,9 @@ func (s *httpSession) run(r *request, m *message, st *stream) {
 }
 
 func (h *HTTPHandler) refuseRequest(x *exchange, m *message, refused *Error) error {
+	if refused == errSessionStopping {
+		return errShutdown
+	}
 	status := http.StatusBadRequest
 	if refused.Code == codeBusy {
 		status = http.StatusTooManyRequests

@@ -21,12 +21,14 @@ type httpSession struct {
 
 	saving sync.Mutex // keeps the record's versions in order; taken before mu and after a stream's
 
-	mu      sync.Mutex
-	streams map[string]*stream // of requests that may still be resumed before they end
-	calls   map[string]CallRecord
-	numbers int64
-	uses    int // running exchanges and requests
-	used    time.Time
+	mu        sync.Mutex
+	streams   map[string]*stream // its own, and those of requests that may still be resumed before they end
+	calls     map[string]CallRecord
+	numbers   int64
+	uses      int // running exchanges and requests
+	listeners int // of uses, those that only receive the session's own stream
+	gone      bool
+	used      time.Time
 }
 
 func (h *HTTPHandler) newHTTPSession(ctx context.Context, id, identity string) *httpSession {
@@ -42,11 +44,13 @@ func (h *HTTPHandler) initialize(x *exchange, m *message) error {
 	if err := h.join(&h.posts); err != nil {
 		return err
 	}
-	defer h.posts.Done()
+	defer h.posts.done()
 	if err := h.admit(x.identity); err != nil {
 		return err
 	}
 	s := h.newHTTPSession(x.ctx, "", x.identity)
+	s.enter()
+	defer s.exit()
 	reply := s.handle(x.ctx, m)
 	if !s.isLegacy() {
 		h.leave(x.identity)
@@ -98,6 +102,7 @@ func (h *HTTPHandler) add(s *httpSession) *httpSession {
 		return first
 	}
 	h.sessions[s.id] = s
+	h.held.add()
 	if h.sweeper == nil {
 		h.sweeper = time.AfterFunc(h.sweepInterval(), h.sweep)
 	}
@@ -141,7 +146,7 @@ func (h *HTTPHandler) sweep() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.sessions) > 0 && !h.closing {
+	if len(h.sessions) > 0 && !h.closing.Load() {
 		h.sweeper.Reset(h.sweepInterval())
 		return
 	}
@@ -153,12 +158,18 @@ func (h *HTTPHandler) drop(s *httpSession) {
 	if !h.remove(s) {
 		return
 	}
-	h.leave(s.identity)
-	s.close(ErrSessionOver)
-	s.settle()
+	defer h.held.done()
+	h.close(s)
 	if h.o.Sessions == nil {
 		h.forgetEvents(s)
 	}
+}
+
+// close ends a session that was removed.
+func (h *HTTPHandler) close(s *httpSession) {
+	h.leave(s.identity)
+	s.close(ErrSessionOver)
+	s.settle()
 }
 
 func (h *HTTPHandler) forgetEvents(s *httpSession) {
@@ -202,15 +213,13 @@ func (h *HTTPHandler) lookup(x *exchange) (*httpSession, error) {
 	}
 	h.mu.Lock()
 	s := h.sessions[id]
-	closing := h.closing
 	h.mu.Unlock()
-	if closing {
+	switch {
+	case s == nil && h.closing.Load():
 		return nil, errShutdown
-	}
-	if h.o.Sessions != nil {
+	case h.o.Sessions != nil:
 		return h.lookupShared(x, id, s)
-	}
-	if s == nil || s.identity != x.identity {
+	case s == nil || s.identity != x.identity:
 		return nil, errSessionUnknown
 	}
 	s.enter()
@@ -236,10 +245,15 @@ func (h *HTTPHandler) lookupShared(x *exchange, id string, s *httpSession) (*htt
 			return nil, err
 		}
 	}
+	if !s.enter() {
+		return nil, errMoved
+	}
 	// Whoever finds a session that is being taken over waits for that: its streams are not there before.
 	s.adopted.Do(func() { s.takeOver(x.ctx, record) })
-	s.enter()
-	_ = s.save()
+	if errors.Is(s.save(), ErrNoSession) {
+		s.exit()
+		return nil, errMoved
+	}
 	return s, nil
 }
 
@@ -252,6 +266,10 @@ func (h *HTTPHandler) adopt(x *exchange, record SessionRecord) (*httpSession, er
 	if first := h.add(s); first != s {
 		h.leave(x.identity)
 		return first, nil
+	}
+	if h.closing.Load() {
+		h.drop(s)
+		return nil, errShutdown
 	}
 	return s, nil
 }
@@ -269,25 +287,43 @@ func (s *httpSession) save() error {
 	}
 	err := h.o.Sessions.Save(s.ctx, s.sharedRecord(), h.o.IdleTimeout)
 	switch {
-	case errors.Is(err, ErrNoSession) && !h.stopping():
+	case errors.Is(err, ErrNoSession):
 		go h.drop(s) // which waits for the streams
-	case err != nil && s.ctx.Err() == nil && !errors.Is(err, ErrNoSession):
+	case err != nil && s.ctx.Err() == nil:
 		h.core.log.Error("a session could not be saved", "error", err)
 	}
 	return err
 }
 
-func (s *httpSession) enter() {
+// enter marks the session as used until exit, unless this replica has given it up.
+func (s *httpSession) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone {
+		return false
+	}
 	s.uses++
+	return true
 }
 
 func (s *httpSession) exit() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.uses--
 	s.used = time.Now()
+	s.mu.Unlock()
+	s.handler.retire(context.WithoutCancel(s.ctx), s)
+}
+
+// listen marks an exchange that has entered as one that Shutdown does not wait for, until it has ended.
+func (s *httpSession) listen() (ended func()) {
+	count := func(more int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.listeners += more
+	}
+	count(1)
+	s.handler.retire(context.WithoutCancel(s.ctx), s)
+	return func() { count(-1) }
 }
 
 func (s *httpSession) idleFor() time.Duration {

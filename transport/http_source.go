@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,7 +15,7 @@ import (
 
 // checkSource refuses pages and names that were not meant to reach this server.
 func (h *HTTPHandler) checkSource(x *exchange) error {
-	if !h.knownHost(x.r) {
+	if !h.KnownHost(x.r) {
 		return &HTTPError{Status: http.StatusForbidden, Message: "this server does not answer to the Host " + strconv.Quote(x.r.Host)}
 	}
 	origin := x.r.Header.Get("Origin")
@@ -34,9 +35,21 @@ func (h *HTTPHandler) checkSource(x *exchange) error {
 	return nil
 }
 
-func (h *HTTPHandler) knownHost(r *http.Request) bool {
+// HeaderMoved marks an answer that says that the session is going to another replica: the request was not looked at, and
+// can be sent again.
+const HeaderMoved = "X-Mcp-Session-Moved"
+
+type passedOnKey struct{}
+
+// PassedOn marks a request whose Host another replica, which passed it on, has checked with KnownHost.
+func PassedOn(ctx context.Context) context.Context {
+	return context.WithValue(ctx, passedOnKey{}, true)
+}
+
+// KnownHost reports whether the request was meant for this server, by its Host. A client of HTTP/1.0 may send none.
+func (h *HTTPHandler) KnownHost(r *http.Request) bool {
 	name := hostname(r.Host)
-	if isLoopback(r.Host) {
+	if r.Host == "" || isLoopback(r.Host) || r.Context().Value(passedOnKey{}) != nil {
 		return true
 	}
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && hostname(local.String()) == name {

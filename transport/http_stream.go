@@ -223,12 +223,21 @@ func (h *HTTPHandler) get(x *exchange, s *httpSession) error {
 	if !accepts(x.r, "text/event-stream") {
 		return &HTTPError{Status: http.StatusNotAcceptable, Message: "Accept must name text/event-stream"}
 	}
-	if err := h.join(&h.gets); err != nil {
+	last := x.r.Header.Get(mcp.HeaderLastEventID)
+	name, id, _ := strings.Cut(last, "_")
+	group := &h.gets
+	if last != "" && name != s.own.name {
+		group = &h.posts // Shutdown waits for it as for the call's first stream
+	}
+	if err := h.joinSession(group); err != nil {
 		return err
 	}
-	defer h.gets.Done()
-	if last := x.r.Header.Get(mcp.HeaderLastEventID); last != "" {
-		return h.resume(x, s, last)
+	defer group.done()
+	if group == &h.gets {
+		defer s.listen()()
+	}
+	if last != "" {
+		return h.resume(x, s, name, id)
 	}
 	c := s.own.attach()
 	if out := (&sse{x: x, st: s.own}); out.comment() != nil {
@@ -239,26 +248,30 @@ func (h *HTTPHandler) get(x *exchange, s *httpSession) error {
 	return nil
 }
 
-func (h *HTTPHandler) resume(x *exchange, s *httpSession, last string) error {
-	name, id, _ := strings.Cut(last, "_")
+// resume sends what followed the event on its stream. Only an event that is known takes the stream from whoever has it.
+func (h *HTTPHandler) resume(x *exchange, s *httpSession, name, id string) error {
 	st := s.stream(name)
 	var c *connection
-	if st != nil {
-		c = st.attach() // from here on nobody else adds to the log
-	} else {
-		st = &stream{session: s, name: name}
-	}
 	missed, err := h.o.Events.After(x.ctx, s.id, name, id)
-	if err != nil {
-		if c != nil {
+	if err == nil && st != nil {
+		c = st.attach() // from here on nobody else adds to the log
+		if missed, err = h.o.Events.After(x.ctx, s.id, name, id); err != nil {
 			st.detach(c)
 		}
+	}
+	switch {
+	case errors.Is(err, ErrUnknownEvent):
 		return &HTTPError{Status: http.StatusBadRequest, Message: "the stream can't be resumed from there: " + err.Error() + "; open it without " + mcp.HeaderLastEventID}
+	case err != nil:
+		h.core.log.Error("the event log fails", "error", err)
+		return errStoreFails
+	case st == nil:
+		st = &stream{session: s, name: name}
 	}
 	for n := range missed {
 		missed[n].ID = name + "_" + missed[n].ID
 	}
-	out := &sse{x: x, st: st, resumed: last}
+	out := &sse{x: x, st: st, resumed: name + "_" + id}
 	failed := out.comment() != nil || out.write(missed) != nil
 	complete := len(missed) > 0 && missed[len(missed)-1].Last
 	switch {

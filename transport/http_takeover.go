@@ -13,9 +13,9 @@ type CallRecord struct {
 	Stream string          `json:"stream"`
 	First  string          `json:"first"` // id of the stream's first event
 	ID     json.RawMessage `json:"id"`
-	Tool   bool            `json:"tool,omitempty"`
-	// Request is the message, if another replica may serve it once more. Without it the call may have changed something,
-	// and is answered with an error that says so.
+	Tool   bool            `json:"tool,omitempty"` // a call of a tool
+	Name   string          `json:"name,omitempty"` // of the tool
+	// Request is the message, if another replica may serve it once more. Without it the call is answered with an error.
 	Request json.RawMessage `json:"request,omitempty"`
 }
 
@@ -27,29 +27,32 @@ func (s *httpSession) recordOf(m *message, stream string) *CallRecord {
 	if s.handler.o.Sessions == nil {
 		return nil
 	}
-	c := &CallRecord{Stream: stream, ID: m.ID, Tool: m.Method == string(mcp.MethodToolsCall)}
+	c := &CallRecord{Stream: stream, ID: m.ID}
+	if m.Method == string(mcp.MethodToolsCall) {
+		c.Tool, c.Name = true, m.meta.Name
+	}
 	if len(m.raw) <= longestRepeated && (!c.Tool || s.core.repeatable(m)) {
 		c.Request = m.raw
 	}
 	return c
 }
 
-// repeatable reports whether a tool call does no harm when it is made twice.
+// repeatable reports whether a tool call may be made twice.
 func (c *Core) repeatable(m *message) bool {
 	tool := c.mcp.GetTool(m.meta.Name)
 	if tool == nil {
 		return true // it is only refused
 	}
-	for _, hint := range []*bool{tool.Tool.Annotations.ReadOnlyHint, tool.Tool.Annotations.IdempotentHint} {
-		if hint != nil && *hint {
-			return true
-		}
+	if c.opts.Repeatable == nil {
+		return isTrue(tool.Tool.Annotations.ReadOnlyHint) || isTrue(tool.Tool.Annotations.IdempotentHint)
 	}
 	var params struct {
 		Arguments json.RawMessage `json:"arguments"`
 	}
-	return c.opts.Repeatable != nil && json.Unmarshal(m.Params, &params) == nil && c.opts.Repeatable(m.meta.Name, params.Arguments)
+	return json.Unmarshal(m.Params, &params) == nil && c.opts.Repeatable(m.meta.Name, params.Arguments)
 }
+
+func isTrue(hint *bool) bool { return hint != nil && *hint }
 
 // sharedRecord is record with the calls that have begun to stream.
 func (s *httpSession) sharedRecord() SessionRecord {
@@ -116,28 +119,32 @@ func (s *httpSession) takeOverCall(ctx context.Context, c CallRecord) {
 	}
 	s.calls[st.name] = c
 	s.mu.Unlock()
-	if err != nil || c.Request == nil || !s.repeat(ctx, st, logged) {
-		s.answerLost(st)
+	if err == nil && c.Request != nil {
+		switch refused := s.repeat(ctx, st, logged); refused {
+		case nil, errSessionStopping: // then the next replica decides
+			return
+		}
 	}
+	s.answerLost(st)
 }
 
-// repeat serves the call of st again, its progress going on from where it was logged. It reports whether that is possible.
-func (s *httpSession) repeat(ctx context.Context, st *stream, logged []Event) bool {
+// repeat serves the call of st again, its progress going on from where it was logged.
+func (s *httpSession) repeat(ctx context.Context, st *stream, logged []Event) (refused *Error) {
 	m, bad := parse(st.call.Request)
-	if bad != nil || s.handler.join(&s.handler.posts) != nil {
-		return false
+	if bad != nil {
+		return bad
 	}
 	r, refused := s.begin(ctx, m, st.box)
 	if refused != nil {
-		s.handler.posts.Done()
-		return false
+		return refused
 	}
+	s.handler.posts.add()
 	r.progress.count = lastProgress(logged)
 	s.mu.Lock()
 	s.streams[st.name] = st
 	s.mu.Unlock()
 	s.run(r, m, st)
-	return true
+	return nil
 }
 
 // lastProgress is the counter of the newest notifications/progress.
@@ -158,12 +165,21 @@ func lastProgress(logged []Event) int64 {
 
 // answerLost answers a call of which nobody knows how far it came.
 func (s *httpSession) answerLost(st *stream) {
-	const text = "the server that ran this call went away before it answered. What was asked for may have been done: look before you repeat it"
-	data := encodeError(st.call.ID, &Error{Code: codeBusy, Message: text})
-	if result, err := encodeResult(st.call.ID, mcp.NewToolResultError(text)); st.call.Tool && err == nil {
-		data = result
+	data, err := encodeResult(st.call.ID, s.core.lost(st.call.Name))
+	if err != nil || !st.call.Tool {
+		data = encodeError(st.call.ID, &Error{Code: codeBusy, Message: "the server that ran this request went away before it answered: send it again"})
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	_ = st.log([]Event{{Data: data, Last: true}})
+	if s.ctx.Err() == nil {
+		_ = st.log([]Event{{Data: data, Last: true}})
+	}
+}
+
+// lost is the result of a tool call that another replica did not finish.
+func (c *Core) lost(tool string) *mcp.CallToolResult {
+	if c.opts.Lost != nil {
+		return c.opts.Lost(tool)
+	}
+	return mcp.NewToolResultError("the server that ran this call went away before it answered. What was asked for may have been done: look before you repeat it")
 }

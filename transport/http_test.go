@@ -202,6 +202,25 @@ func TestForgottenEventsAndThoseOfOthersAreNotResumed(t *testing.T) {
 	}
 }
 
+func TestAnUnknownEventLeavesTheStreamToWhoeverHasIt(t *testing.T) {
+	x := openSite(t, transport.Options{}, transport.HTTPOptions{FirstByte: time.Millisecond})
+	c := x.hello("a", "2025-11-25", `{}`)
+	own, waiting := c.stream(t.Context(), ""), c.stream(t.Context(), call(1, "wait", ""))
+	_, err := waiting.raw()
+	require.NoError(t, err)
+	name, _, _ := strings.Cut(waiting.last, "_")
+	for _, id := range []string{"0_nonsense", name + "_nonsense", name + "_zzz"} {
+		r := c.send(t.Context(), http.MethodGet, "", map[string]string{"Mcp-Session-Id": c.session, "Caller": "a", "Last-Event-ID": id})
+		require.Equal(t, http.StatusBadRequest, r.StatusCode, readAll(t, r))
+	}
+	(<-x.opened).ListChanged("tools")
+	require.Equal(t, "notifications/tools/list_changed", own.next().Method)
+	readAll(t, c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`))
+	waiting.ends()
+	readAll(t, c.send(t.Context(), http.MethodDelete, "", c.headers))
+	own.ends()
+}
+
 func TestCancelledCallEndsItsStreamWithoutAResponse(t *testing.T) {
 	x := openSite(t, transport.Options{}, transport.HTTPOptions{FirstByte: time.Millisecond})
 	c := x.hello("a", "2025-06-18", `{}`)
@@ -329,8 +348,9 @@ func TestShutdownEndsListensThenStreamsThenDrainsCalls(t *testing.T) {
 	require.Equal(t, "complete", end.Result.ResultType)
 	listen.ends()
 	get.ends()
-	r := c.post(ping)
+	r := c.post(call(9, "echo", ""))
 	require.Equal(t, http.StatusServiceUnavailable, r.StatusCode, readAll(t, r))
+	require.True(t, r.Close, "the next connection may reach another server")
 	require.Equal(t, "waited", running.next().text())
 	require.Contains(t, endless.next().text(), "the server is stopping")
 	require.Contains(t, modernEndless.next().text(), "the server is stopping")
@@ -340,6 +360,36 @@ func TestShutdownEndsListensThenStreamsThenDrainsCalls(t *testing.T) {
 	modernEndless.ends()
 	r = x.send(t.Context(), http.MethodPost, fmt.Sprintf(initialize, `{}`), nil)
 	require.Equal(t, http.StatusServiceUnavailable, r.StatusCode, readAll(t, r))
+}
+
+func TestWhileItDrainsAServerHearsTheSessionsThatItHas(t *testing.T) {
+	x := openSite(t, transport.Options{}, transport.HTTPOptions{FirstByte: time.Millisecond})
+	c, other := x.hello("a", "2025-06-18", able), x.hello("a", "2025-06-18", `{}`)
+	asking := c.stream(t.Context(), call(1, "elicit", ""))
+	question := asking.next()
+	waiting := c.stream(t.Context(), call(2, "wait", ""))
+	get := c.stream(t.Context(), "")
+	stopped := make(chan error, 1)
+	go func() { stopped <- x.handler.Shutdown(t.Context()) }()
+	get.ends() // so it has begun
+
+	require.Nil(t, c.ask(ping).Error)
+	status := func(c *caller, method, body string) int {
+		r := c.send(t.Context(), method, body, c.headers)
+		readAll(t, r)
+		return r.StatusCode
+	}
+	require.Equal(t, http.StatusServiceUnavailable, status(c, http.MethodGet, ""))
+	require.Equal(t, http.StatusServiceUnavailable, status(c, http.MethodPost, call(3, "echo", "")))
+	require.Equal(t, http.StatusNotFound, status(&caller{site: x, headers: map[string]string{"Mcp-Session-Id": c.session, "Caller": "b"}}, http.MethodPost, ping))
+	require.Equal(t, http.StatusServiceUnavailable, status(&caller{site: x, headers: map[string]string{"Mcp-Session-Id": "unknown"}}, http.MethodPost, ping))
+	require.Equal(t, http.StatusAccepted, status(c, http.MethodPost, fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"action":"accept"}}`, question.ID)))
+	require.Equal(t, "accept", asking.next().text())
+	asking.ends()
+	require.Equal(t, http.StatusOK, status(other, http.MethodDelete, ""))
+	require.Equal(t, http.StatusAccepted, status(c, http.MethodPost, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}`))
+	waiting.ends()
+	require.NoError(t, <-stopped)
 }
 
 func TestIdleSessionsExpireAndBusyOnesDoNot(t *testing.T) {

@@ -40,6 +40,9 @@ var (
 // codeBusy is of the range that JSON-RPC leaves to implementations: nothing is wrong with the request.
 const codeBusy = -32000
 
+// errSessionStopping refuses a request to a session that takes no more.
+var errSessionStopping = &Error{Code: codeBusy, Message: "the server is stopping"}
+
 type requestKey struct{}
 
 func requestFrom(ctx context.Context) *request {
@@ -72,7 +75,7 @@ func (s *Session) begin(ctx context.Context, m *message, out *outbox) (*request,
 	defer s.mu.Unlock()
 	switch {
 	case s.closing:
-		return nil, &Error{Code: codeBusy, Message: "the server is stopping"}
+		return nil, errSessionStopping
 	case s.inflight[r.key] != nil:
 		return nil, &Error{Code: mcp.INVALID_REQUEST, Message: "a request with this id is still running"}
 	case len(s.inflight) >= s.core.opts.MaxConcurrent:

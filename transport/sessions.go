@@ -35,6 +35,9 @@ type SessionStore interface {
 	Load(ctx context.Context, id string) (SessionRecord, error)
 	// Delete ends the session for all replicas.
 	Delete(ctx context.Context, id string) error
+	// Release says that this replica is done with the session: nobody has it, and anyone may go on with it. What this
+	// replica saves afterwards, by mistake, must not take it back. A session that is not this replica's stays as it is.
+	Release(ctx context.Context, id string) error
 }
 
 // MemorySessions is a SessionStore for handlers within one process.
@@ -80,6 +83,9 @@ func (m *MemorySessions) Delete(_ context.Context, id string) error {
 	delete(m.records, id)
 	return nil
 }
+
+// Release implements SessionStore. Here everybody has every session.
+func (m *MemorySessions) Release(context.Context, string) error { return nil }
 
 // record describes the session as it is now.
 func (s *Session) record() SessionRecord {

@@ -43,9 +43,12 @@ type Options struct {
 	// ListResources, if set, answers resources/list instead of mcp-go, whose list is the same for every caller and
 	// pages by name. cursor is "" for the first page, next is "" after the last.
 	ListResources func(ctx context.Context, cursor string) (page []mcp.Resource, next string, err error)
-	// Repeatable says that calling the tool with these arguments once more does no harm. Without being asked, that holds of
-	// tools that are annotated as read-only or idempotent. HTTP sessions shared by replicas need it.
+	// Repeatable says that calling the tool with these arguments once more does no harm and tells no less. HTTP sessions
+	// shared by replicas need it. Default: tools that are annotated as read-only or idempotent are repeatable.
 	Repeatable func(tool string, arguments json.RawMessage) bool
+	// Lost is the result of a call of the tool that ran on a replica that is gone, and is not repeated. Default: an error
+	// that says that it may have been done.
+	Lost func(tool string) *mcp.CallToolResult
 	// Hooks tell the owner of the sessions what becomes of them.
 	Hooks Hooks
 }
