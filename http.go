@@ -176,9 +176,12 @@ func listen(cmd *cobra.Command, h *httpSettings, g *server.Gateway, store *redis
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), h.drain)
 	defer cancel()
 	if store != nil {
-		store.Leave()
+		store.Stop()
 	}
 	err := g.Shutdown(ctx)
+	if store != nil {
+		store.Leave()
+	}
 	if closing := web.Shutdown(ctx); closing != nil && !errors.Is(closing, context.DeadlineExceeded) {
 		err = errors.Join(err, closing)
 	}

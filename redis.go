@@ -70,5 +70,5 @@ func replica(g *server.Gateway, store *redisstore.Store) http.Handler {
 	if store == nil {
 		return g
 	}
-	return store.Route(server.Path, g)
+	return store.Route(server.Path, g.KnownHost, g)
 }

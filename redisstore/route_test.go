@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,6 +33,7 @@ type replica struct {
 	handler *transport.HTTPHandler
 	web     *httptest.Server
 	opened  chan *transport.Session
+	hosts   []string      // further ones that it answers to
 	cut     chan struct{} // ends the tools, as a killed process does
 	release chan struct{} // lets the tool "steps" take a step
 }
@@ -61,11 +64,11 @@ func (m *mortal) Append(ctx context.Context, session, stream string, events []tr
 
 func (d *database) replica(name string, change func(*redisstore.Options)) *replica {
 	d.t.Helper()
-	r := &replica{database: d, name: name, opened: make(chan *transport.Session, 10), cut: make(chan struct{}), release: make(chan struct{})}
+	r := &replica{database: d, name: name, opened: make(chan *transport.Session, 1000), cut: make(chan struct{}), release: make(chan struct{})}
 	mux := http.NewServeMux()
-	r.web = httptest.NewServer(mux)
+	r.web = httptest.NewServer(transport.Deadlines{Body: 300 * time.Millisecond}.Around(mux))
 	r.store = d.open(func(o *redisstore.Options) {
-		o.Address, o.Lease = r.web.URL, time.Hour
+		o.Address, o.Lease, o.Calm = r.web.URL, time.Hour, time.Nanosecond
 		if change != nil {
 			change(o)
 		}
@@ -90,7 +93,8 @@ func (d *database) replica(name string, change func(*redisstore.Options)) *repli
 			return q.Header.Get("Caller"), q.Context(), nil
 		},
 	})
-	mux.Handle("/", r.store.Route(path, r.handler))
+	known := func(q *http.Request) bool { return slices.Contains(r.hosts, q.Host) || r.handler.KnownHost(q) }
+	mux.Handle("/", r.store.Route(path, known, r.handler))
 	d.t.Cleanup(r.die)
 	return r
 }
@@ -173,6 +177,10 @@ func (c *client) do(to *replica, method, body string, more ...string) *http.Resp
 		q.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i < len(more); i += 2 {
+		if more[i] == "Host" {
+			q.Host = more[i+1]
+			continue
+		}
 		q.Header.Set(more[i], more[i+1])
 	}
 	response, err := http.DefaultClient.Do(q)
@@ -344,30 +352,6 @@ func TestAWriteIsAnsweredAfterItsReplicaDied(t *testing.T) {
 	}
 }
 
-func TestAReplicaThatLeavesIsFollowedAtOnce(t *testing.T) {
-	d := openDatabase(t)
-	a, b := d.replica("a", nil), d.replica("b", nil)
-	c := hello(a, "u")
-	get := c.stream(b, http.MethodGet, "")
-	session := <-a.opened
-	require.NoError(t, session.Notify(t.Context(), "notifications/test", map[string]any{"i": 1}, nil))
-	require.Contains(t, get.next(), `"i":1`)
-	a.store.Leave()
-	require.NoError(t, a.handler.Shutdown(t.Context()))
-	require.Empty(t, get.next())
-	get = c.stream(b, http.MethodGet, "", "Last-Event-ID", get.last)
-	session = <-b.opened
-	require.True(t, session.Resumed())
-	require.NoError(t, session.Notify(t.Context(), "notifications/test", map[string]any{"i": 2}, nil))
-	require.Contains(t, get.next(), `"i":2`)
-
-	// Streams through a replica that leaves end, whoever has the session.
-	third := d.replica("c", nil)
-	get = c.stream(third, http.MethodGet, "", "Last-Event-ID", get.last)
-	third.store.Leave()
-	require.Empty(t, get.next())
-}
-
 func TestWithoutRedisOnlySessionsAreRefused(t *testing.T) {
 	d := openDatabase(t)
 	a, b := d.replica("a", nil), d.replica("b", nil)
@@ -423,11 +407,69 @@ func TestOnlyReplicasWithTheKeyAreTrusted(t *testing.T) {
 
 func TestARequestIsPassedOnOnce(t *testing.T) {
 	d := openDatabase(t)
+	b := d.replica("b", nil)
+	var asked atomic.Int32
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a's requests go to b
+		asked.Add(1)
+		b.web.Config.Handler.ServeHTTP(w, r)
+	}))
+	defer web.Close()
+	a := d.replica("a", func(o *redisstore.Options) { o.Address = web.URL })
+	c := d.replica("c", func(o *redisstore.Options) { o.Lease = 100 * time.Millisecond })
+	response := hello(a, "u").do(c, http.MethodPost, call(1, "where", ""))
+	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+	require.NotZero(t, asked.Load())
+	require.Less(t, asked.Load(), int32(10_000), "again and again by c, but not by b")
+}
+
+func TestOnlyAReplicaCanSayThatItPassesARequestOn(t *testing.T) {
+	d := openDatabase(t)
 	a, b := d.replica("a", nil), d.replica("b", nil)
 	c := hello(a, "u")
-	response := c.do(b, http.MethodPost, call(1, "where", ""), "X-Coder-Chats-Mcp-Forwarded", "x")
-	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
-	require.Contains(t, content(t, response), "another replica")
+	for _, forged := range []string{"x", "x y", " "} {
+		response := c.do(b, http.MethodPost, call(1, "where", ""), "X-Coder-Chats-Mcp-Forwarded", forged)
+		require.Contains(t, content(t, response), `"a"`)
+		for _, to := range []*replica{a, b} {
+			response = c.do(to, http.MethodPost, call(1, "where", ""), "X-Coder-Chats-Mcp-Forwarded", forged, "Host", "evil.example")
+			require.Equal(t, http.StatusForbidden, response.StatusCode)
+		}
+	}
+}
+
+func TestTheHostIsCheckedWhereTheClientCame(t *testing.T) {
+	d := openDatabase(t)
+	a, b := d.replica("a", nil), d.replica("b", func(o *redisstore.Options) { o.Address += "#" })
+	b.hosts = []string{"replica-b.example"}
+	response := hello(a, "u").do(b, http.MethodPost, call(1, "where", ""), "Host", "replica-b.example")
+	require.Equal(t, http.StatusOK, response.StatusCode, "a does not know that name, and need not")
+	require.Contains(t, content(t, response), `"a"`)
+}
+
+func TestABodyThatIsWithheldIsGivenUpOnItsWayToAnotherReplica(t *testing.T) {
+	d := openDatabase(t)
+	a, b := d.replica("a", nil), d.replica("b", nil)
+	c := hello(a, "u")
+	for length, sent := range map[int]string{100: "{", 4 << 20: strings.Repeat(" ", 1<<20)} {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(b.web.URL, "http://"))
+		require.NoError(t, err)
+		defer connection.Close()
+		go fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: localhost\r\nCaller: u\r\nContent-Type: application/json\r\nMcp-Session-Id: %s\r\nContent-Length: %d\r\n\r\n%s",
+			path, c.header.Get("Mcp-Session-Id"), length, sent)
+		response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusRequestTimeout, response.StatusCode)
+		require.True(t, response.Close)
+	}
+}
+
+func TestLongMessagesArePassedOnWhole(t *testing.T) {
+	d := openDatabase(t)
+	a, b := d.replica("a", nil), d.replica("b", nil)
+	c := hello(a, "u")
+	for _, size := range []int{10, 256 << 10, 1 << 20} {
+		text := strings.Repeat("x", size)
+		require.Contains(t, content(t, c.do(b, http.MethodPost, call(1, "where", fmt.Sprintf(`"text":%q`, text)))), `"a"`)
+	}
 }
 
 func TestTheSuccessorAtAnAddressHasItsSessions(t *testing.T) {

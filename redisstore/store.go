@@ -3,8 +3,8 @@
 //
 // At any time one replica has a session: it holds the session's subscriptions, streams and running calls. Route brings
 // the session's requests there, whichever replica they reach; so cancellations, answers and notifications meet what they
-// belong to, and nothing is told twice. A replica has its sessions as long as it renews its lease. After that, the next
-// request of a session gives it to the replica that the request reached.
+// belong to, and nothing is told twice. A replica has its sessions until it releases them or stops renewing its lease.
+// After that, the next request of a session gives it to the replica that the request reached.
 //
 // What is stored: what clients said of themselves, what they subscribed to, messages on the way to them (bounded), and
 // requests that are running. Callers stand there as the keyed hashes that the transport makes of their tokens, never as
@@ -50,7 +50,10 @@ type Options struct {
 	// MaxBytes bounds the events of one session; the newest is always kept. Default 256 KiB.
 	MaxBytes int
 	// Lease is how long a replica may be silent before others take its sessions. Default 5 s.
-	Lease  time.Duration
+	Lease time.Duration
+	// Calm is how long this replica must have renewed its own lease without a failure before it takes sessions of a silent
+	// one: an outage of Redis silences all. Default Lease.
+	Calm   time.Duration
 	Logger *slog.Logger // default slog.Default
 }
 
@@ -59,11 +62,14 @@ type Store struct {
 	o     Options
 	redis *redis.Client
 	id    string // of this replica, new with every start
+	lease lease
 
-	peers   *http.Transport
-	leaving context.Context // ends with Leave
-	leave   context.CancelFunc
-	beats   sync.WaitGroup
+	peers    *http.Transport
+	stopping context.Context // ends with Stop
+	stop     context.CancelFunc
+	leaving  context.Context // ends with Leave
+	leave    context.CancelFunc
+	beats    sync.WaitGroup
 }
 
 var (
@@ -84,12 +90,14 @@ func Open(o Options) (*Store, error) {
 	o.TTL = cmp.Or(o.TTL, 30*time.Minute)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<10)
 	o.Lease = cmp.Or(o.Lease, 5*time.Second)
+	o.Calm = cmp.Or(o.Calm, o.Lease)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	s := &Store{o: o, redis: redis.NewClient(settings), id: uuid.NewString(), peers: &http.Transport{
 		DialContext: (&net.Dialer{Timeout: patience}).DialContext, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
 		DisableCompression: true,
 	}}
 	s.leaving, s.leave = context.WithCancel(context.Background())
+	s.stopping, s.stop = context.WithCancel(s.leaving)
 	s.renew()
 	s.beats.Go(s.beat)
 	return s, nil
@@ -120,7 +128,12 @@ func (silence) Printf(context.Context, string, ...any) {}
 // go-redis prints to standard error what its calls return as well.
 func init() { redis.SetLogger(silence{}) }
 
-// Leave gives up all sessions of this replica, so that others take them at once. Call it before the transport's Shutdown.
+// Stop has this replica take no more sessions, and ends the GET streams that pass through it. What it has stays its own.
+// Call it before the transport's Shutdown, which releases the sessions one by one.
+func (s *Store) Stop() { s.stop() }
+
+// Leave ends the lease of this replica, so that others take at once what it still has. Call it after the transport's
+// Shutdown.
 func (s *Store) Leave() {
 	s.leave()
 	s.beats.Wait()

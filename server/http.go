@@ -74,6 +74,9 @@ func (s *Server) Gateway(o HTTPOptions) *Gateway {
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
+// KnownHost reports whether a request was meant for this server, by its Host.
+func (g *Gateway) KnownHost(r *http.Request) bool { return g.mcp.KnownHost(r) }
+
 // Shutdown ends listen streams with their result, then streams, and gives running calls until ctx ends.
 func (g *Gateway) Shutdown(ctx context.Context) error { return g.mcp.Shutdown(ctx) }
 
