@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -51,8 +53,11 @@ X-MCP-Exclude-Tools and X-MCP-Readonly. The file tools take no paths over HTTP.
 
 Sessions live in this process: behind a load balancer use sticky routing, or clients of protocol
 2026-07-28, which need none, or --redis, with which any replica goes on with any session. Replicas
-pass requests on to the one that has the session, so they must reach one another. On SIGTERM,
-streams end and running calls get --drain.`,
+pass requests on to the one that has the session, so they must reach one another.
+
+On SIGTERM, /readyz says 503, no session is opened any more, and running calls get --drain. Without
+--redis, streams of sessions end at once; with it, each session is served until its calls are done,
+and then goes to another replica.`,
 		Example: `  coder-chats-mcp http --url https://coder.example.com --listen 127.0.0.1:8137
   coder-chats-mcp http --simulate            # tokens simulator-user-1 and simulator-user-2
   coder-chats-mcp http --listen :8137 --behind-proxy --oauth --public-url https://mcp.example.com
@@ -65,14 +70,14 @@ streams end and running calls get --drain.`,
 	f.StringVar(&h.tlsCert, "tls-cert", "", "certificate file, PEM")
 	f.StringVar(&h.tlsKey, "tls-key", "", "key file, PEM")
 	f.BoolVar(&h.behindProxy, "behind-proxy", false, "a proxy in front of this server ends TLS")
-	f.BoolVar(&h.sharedToken, "shared-token", false, "let all callers work as the user of CODER_SESSION_TOKEN; loopback only")
-	f.BoolVar(&h.allowSharedToken, "allow-shared-token", false, "allow --shared-token beyond loopback")
+	f.BoolVar(&h.sharedToken, "shared-token", false, "let all callers work as the user of CODER_SESSION_TOKEN; loopback only, and without a proxy")
+	f.BoolVar(&h.allowSharedToken, "allow-shared-token", false, "allow --shared-token beyond loopback and behind a proxy")
 	f.BoolVar(&h.oauth, "oauth", false, "announce the Coder deployment as OAuth authorization server (RFC 9728)")
-	f.StringVar(&h.publicURL, "public-url", "", "this server's address as clients see it, for --oauth and the Host check")
+	f.StringVar(&h.publicURL, "public-url", "", "this server's address as clients see it, without /mcp, for --oauth and the Host check")
 	f.StringSliceVar(&h.hosts, "allow-host", nil, "further values of the Host header to answer to; * for any")
 	f.StringSliceVar(&h.origins, "allow-origin", nil, "origins whose pages may call this server")
 	f.IntVar(&h.maxSessions, "max-sessions", 10_000, "sessions and listen streams at once")
-	f.IntVar(&h.maxSessionsPerCaller, "max-sessions-per-caller", 500, "those of one caller")
+	f.IntVar(&h.maxSessionsPerCaller, "max-sessions-per-caller", 500, "those of one caller; 0 for any number")
 	f.IntVar(&h.rate, "rate", 600, "requests a minute of one caller; 0 for any number")
 	f.DurationVar(&h.idle, "idle-timeout", 30*time.Minute, "forget a session that was not used for so long")
 	f.DurationVar(&h.drain, "drain", 30*time.Second, "how long running calls may go on after SIGTERM")
@@ -81,11 +86,43 @@ streams end and running calls get --drain.`,
 }
 
 func (h *httpSettings) check() error {
-	if err := server.CheckListen(h.listen, h.tlsCert != "" && h.tlsKey != "", h.behindProxy); err != nil {
+	encrypted := h.tlsCert != ""
+	if encrypted != (h.tlsKey != "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if err := server.CheckListen(h.listen, encrypted, h.behindProxy); err != nil {
 		return err
 	}
 	if h.sharedToken {
-		return server.CheckSharedToken(h.listen, h.allowSharedToken)
+		if err := server.CheckSharedToken(h.listen, h.behindProxy, h.allowSharedToken); err != nil {
+			return err
+		}
+	}
+	if err := h.checkPublicURL(); err != nil {
+		return err
+	}
+	switch {
+	case h.maxSessions < 1 || h.maxSessionsPerCaller < 0:
+		return errors.New("--max-sessions must be above 0, --max-sessions-per-caller not negative")
+	case h.rate < 0:
+		return errors.New("--rate must not be negative")
+	case h.idle < time.Second || h.drain < 0:
+		return errors.New("--idle-timeout must be at least 1s, --drain not negative")
+	}
+	return nil
+}
+
+// checkPublicURL wants the address where it can't be told from a request: a proxy hides its scheme, and often its host.
+func (h *httpSettings) checkPublicURL() error {
+	if h.publicURL == "" {
+		if h.oauth && h.behindProxy {
+			return errors.New("--oauth --behind-proxy needs --public-url: what clients are told must be the proxy's address")
+		}
+		return nil
+	}
+	u, err := url.Parse(h.publicURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("--public-url %q: use https://HOST or https://HOST/PATH", h.publicURL)
 	}
 	return nil
 }
@@ -137,7 +174,7 @@ func serveHTTP(cmd *cobra.Command, s *settings, h *httpSettings) error {
 	}
 	srv := server.New(options)
 	defer srv.Close()
-	return listen(cmd, h, srv.Gateway(gateway), store)
+	return h.serve(cmd, srv.Gateway(gateway), store, logger)
 }
 
 func (h *httpSettings) allowedHosts() []string {
@@ -153,38 +190,61 @@ type always struct{ slog.Handler }
 
 func (always) Enabled(context.Context, slog.Level) bool { return true }
 
-// listen serves until the command's context ends, then drains.
-func listen(cmd *cobra.Command, h *httpSettings, g *server.Gateway, store *redisstore.Store) error {
+// serve serves until the command's context ends, then drains.
+func (h *httpSettings) serve(cmd *cobra.Command, g *server.Gateway, store *redisstore.Store, logger *slog.Logger) error {
 	web := &http.Server{
-		Addr: h.listen, Handler: transport.Deadlines{}.Around(replica(g, store)),
+		Handler: transport.Deadlines{}.Around(replica(g, store)), ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+	if h.tlsCert != "" {
+		certificate, err := tls.LoadX509KeyPair(h.tlsCert, h.tlsKey)
+		if err != nil {
+			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		}
+		web.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	}
+	listener, err := net.Listen("tcp", h.listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
 	}
 	failed := make(chan error, 1)
 	go func() {
-		if h.tlsCert != "" {
-			failed <- web.ListenAndServeTLS(h.tlsCert, h.tlsKey)
+		if web.TLSConfig != nil {
+			failed <- web.ServeTLS(listener, "", "")
 			return
 		}
-		failed <- web.ListenAndServe()
+		failed <- web.Serve(listener)
 	}()
-	fmt.Fprintf(cmd.ErrOrStderr(), "serving MCP on %s%s\n", h.listen, server.Path)
+	host, _, _ := net.SplitHostPort(h.listen)
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	fmt.Fprintf(cmd.ErrOrStderr(), "serving MCP on %s%s\n", net.JoinHostPort(host, port), server.Path)
 	select {
 	case err := <-failed:
 		return err
 	case <-cmd.Context().Done():
+		return h.end(context.WithoutCancel(cmd.Context()), web, g, store)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), h.drain)
+}
+
+// end drains. With replicas, this one keeps its lease and stays reachable until its sessions are given up.
+func (h *httpSettings) end(ctx context.Context, web *http.Server, g *server.Gateway, store *redisstore.Store) error {
+	drained := time.Now().Add(h.drain)
+	draining, cancel := context.WithDeadline(ctx, drained)
 	defer cancel()
 	if store != nil {
 		store.Stop()
 	}
-	err := g.Shutdown(ctx)
+	err := g.Shutdown(draining)
 	if store != nil {
 		store.Leave()
 	}
-	if closing := web.Shutdown(ctx); closing != nil && !errors.Is(closing, context.DeadlineExceeded) {
-		err = errors.Join(err, closing)
+	// What was answered in the last moment is still on its way, and streams may pass through to another replica.
+	if soon := time.Now().Add(time.Second); drained.Before(soon) {
+		drained = soon
 	}
+	closing, cancel := context.WithDeadline(ctx, drained)
+	defer cancel()
+	err = errors.Join(err, web.Shutdown(closing))
 	_ = web.Close()
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil // calls that were cut after --drain: that is what it is for

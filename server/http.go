@@ -254,13 +254,14 @@ func CheckListen(address string, tls, behindProxy bool) error {
 	return errors.New("tokens would travel in the clear: give --tls-cert and --tls-key, or --behind-proxy when a proxy in front ends TLS, or listen on a loopback address")
 }
 
-// CheckSharedToken refuses to lend one person's token to everybody who can reach the address, unless the operator insists.
-func CheckSharedToken(address string, allowed bool) error {
+// CheckSharedToken refuses to lend one person's token to everybody who can reach the address, unless the operator insists. A
+// proxy brings others to loopback.
+func CheckSharedToken(address string, behindProxy, allowed bool) error {
 	host, _, err := net.SplitHostPort(address)
-	if err == nil && (allowed || loopback(host)) {
+	if err == nil && (allowed || loopback(host) && !behindProxy) {
 		return nil
 	}
-	return errors.New("--shared-token beyond loopback lets everybody who reaches this server work as one user: say --allow-shared-token if that is meant")
+	return errors.New("--shared-token beyond loopback or behind a proxy lets everybody who reaches this server work as one user: say --allow-shared-token if that is meant")
 }
 
 func loopback(host string) bool {

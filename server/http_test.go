@@ -257,14 +257,15 @@ func TestSessionsPerCaller(t *testing.T) {
 func TestWhereItMayListen(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:1", "localhost:1", "[::1]:1"} {
 		require.NoError(t, server.CheckListen(address, false, false), address)
-		require.NoError(t, server.CheckSharedToken(address, false), address)
+		require.NoError(t, server.CheckSharedToken(address, false, false), address)
 	}
 	for _, address := range []string{":1", "0.0.0.0:1", "10.0.0.1:1", "example.org:1"} {
 		require.ErrorContains(t, server.CheckListen(address, false, false), "--behind-proxy", address)
 		require.NoError(t, server.CheckListen(address, true, false), address)
 		require.NoError(t, server.CheckListen(address, false, true), address)
-		require.ErrorContains(t, server.CheckSharedToken(address, false), "--allow-shared-token", address)
-		require.NoError(t, server.CheckSharedToken(address, true), address)
+		require.ErrorContains(t, server.CheckSharedToken(address, false, false), "--allow-shared-token", address)
+		require.NoError(t, server.CheckSharedToken(address, true, true), address)
 	}
+	require.ErrorContains(t, server.CheckSharedToken("127.0.0.1:1", true, false), "--allow-shared-token")
 	require.ErrorContains(t, server.CheckListen("nonsense", false, false), "HOST:PORT")
 }
