@@ -16,47 +16,56 @@ import (
 	"coder-chats-mcp/tools"
 )
 
-// A caller's token is asked for once in a while: whether Coder still takes it, whether it is refused.
-const (
-	acceptedFor = 5 * time.Minute
-	refusedFor  = 10 * time.Second
-	// unusedFor is how long a caller without a session is kept: the next request of protocol 2026-07-28 finds relay and connections as they were.
-	unusedFor = 2 * time.Minute
-)
+// unusedFor is how long a caller without a session is kept: the next request of protocol 2026-07-28 finds relay and connections as they were.
+const unusedFor = 2 * time.Minute
 
-// callers are the people of an HTTP server, by a keyed hash of their tokens. Nobody gets at anything of another's: each has an own client, relay and connections.
+// callers are the people of an HTTP server, by a keyed hash of their tokens. Nobody gets at anything of another's: each has an own client, relay and
+// connections, from the moment that Coder has accepted the token.
 type callers struct {
 	host  *client.Host
 	relay relay.Options
 	rate  rate.Limit // requests a second; 0 = any
 	key   []byte
+	times TokenChecks
 
-	mu    sync.Mutex
-	known map[string]*caller
-	sweep *time.Timer
+	ctx      context.Context // of the checks
+	end      context.CancelFunc
+	checking sync.WaitGroup
+	slots    chan struct{} // holds one for each running check
+
+	mu      sync.Mutex
+	known   map[string]*caller
+	checks  map[string]*check
+	refused refusals
+	sweep   *time.Timer
 }
 
 // caller is one of them.
 type caller struct {
 	*tools.Caller
-	identity string
-	limit    *rate.Limiter
+	identity, token string
+	limit           *rate.Limiter
 
 	// callers.mu guards the rest.
 	sessions int
 	used     time.Time
-	checked  time.Time
-	refusal  error
-
-	checking sync.Mutex
+	proven   bool      // Coder has accepted the token
+	next     time.Time // when to ask again
 }
 
-func newCallers(h *client.Host, o relay.Options, requestsPerMinute int, key []byte) *callers {
+func newCallers(o HTTPOptions, upstream relay.Options) *callers {
+	key := o.Key
 	if len(key) == 0 {
 		key = make([]byte, 32)
 		_, _ = rand.Read(key) // never fails
 	}
-	return &callers{host: h, relay: o, rate: rate.Limit(requestsPerMinute) / 60, key: key, known: map[string]*caller{}}
+	c := &callers{
+		host: o.Host, relay: upstream, rate: rate.Limit(o.Rate) / 60, key: key, times: o.Checks.withDefaults(),
+		known: map[string]*caller{}, checks: map[string]*check{},
+	}
+	c.slots = make(chan struct{}, c.times.AtOnce)
+	c.ctx, c.end = context.WithCancel(context.Background())
+	return c
 }
 
 // identityOf names a token without giving it away, the same on every replica that has the key.
@@ -66,45 +75,56 @@ func (c *callers) identityOf(token string) string {
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
-// of is the caller with the token, new or known.
-func (c *callers) of(token string) *caller {
-	identity := c.identityOf(token)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	one := c.known[identity]
-	if one == nil {
-		api := c.host.Client(token)
-		one = &caller{Caller: tools.NewCaller(api, relay.New(api, c.relay)), identity: identity, limit: rate.NewLimiter(rate.Inf, 0)}
-		if c.rate > 0 {
-			one.limit = rate.NewLimiter(c.rate, max(1, int(c.rate*60)))
-		}
-		c.known[identity] = one
+// find is the caller with the token, which Coder is asked for unless it was lately: errRefused if it refuses. Coder out of reach is no refusal: calls
+// will say so.
+func (c *callers) find(ctx context.Context, token string) (*caller, error) {
+	if len(token) > longestToken {
+		return nil, errRefused
 	}
-	one.used = time.Now()
+	identity, now := c.identityOf(token), time.Now()
+	c.mu.Lock()
+	one := c.known[identity]
+	switch {
+	case c.refused.has(identity, now):
+		c.mu.Unlock()
+		return nil, errRefused
+	case one == nil || !one.proven && now.After(one.next):
+		c.mu.Unlock()
+		return c.ask(ctx, identity, token)
+	}
+	defer c.mu.Unlock()
+	one.used = now
+	if now.After(one.next) {
+		c.refresh(one)
+	}
+	return one, nil
+}
+
+// wait is how long the caller has to wait until the next request; 0 lets this one through.
+func (one *caller) wait(now time.Time) time.Duration {
+	turn := one.limit.ReserveN(now, 1)
+	wait := turn.DelayFrom(now)
+	if wait > 0 {
+		turn.CancelAt(now)
+	}
+	return wait
+}
+
+// add runs with c.mu held.
+func (c *callers) add(identity, token string) *caller {
+	api := c.host.Client(token)
+	one := &caller{
+		Caller: tools.NewCaller(api, relay.New(api, c.relay)), identity: identity, token: token,
+		limit: rate.NewLimiter(rate.Inf, 0), used: time.Now(),
+	}
+	if c.rate > 0 {
+		one.limit = rate.NewLimiter(c.rate, max(1, int(c.rate*60)))
+	}
+	c.known[identity] = one
 	if c.sweep == nil {
 		c.sweep = time.AfterFunc(unusedFor, c.forget)
 	}
 	return one
-}
-
-// check asks Coder whether it takes the token, unless it was asked lately. Coder out of reach is no refusal: calls will say so.
-func (c *callers) check(ctx context.Context, one *caller) error {
-	one.checking.Lock()
-	defer one.checking.Unlock()
-	c.mu.Lock()
-	age, refusal := time.Since(one.checked), one.refusal
-	c.mu.Unlock()
-	if age < acceptedFor && refusal == nil || age < refusedFor {
-		return refusal
-	}
-	_, err := one.Client.ListChats(ctx, client.ListChatsRequest{Limit: 1})
-	if !client.IsUnauthorized(err) {
-		err = nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	one.checked, one.refusal = time.Now(), err
-	return err
 }
 
 // enter and leave count the sessions of a caller.
@@ -121,14 +141,22 @@ func (c *callers) leave(one *caller) {
 	one.used = time.Now()
 }
 
+// drop takes out a caller who has no session; end those that are returned, without c.mu, which is held here.
+func (c *callers) drop(one *caller, ended []*caller) []*caller {
+	if one.sessions > 0 {
+		return ended
+	}
+	delete(c.known, one.identity)
+	return append(ended, one)
+}
+
 // forget closes the callers that nobody used for a while.
 func (c *callers) forget() {
 	c.mu.Lock()
 	var unused []*caller
-	for identity, one := range c.known {
-		if one.sessions == 0 && time.Since(one.used) > unusedFor {
-			unused = append(unused, one)
-			delete(c.known, identity)
+	for _, one := range c.known {
+		if time.Since(one.used) > unusedFor {
+			unused = c.drop(one, unused)
 		}
 	}
 	c.sweep = nil
@@ -142,6 +170,10 @@ func (c *callers) forget() {
 }
 
 func (c *callers) close() {
+	c.mu.Lock()
+	c.end()
+	c.mu.Unlock()
+	c.checking.Wait()
 	c.mu.Lock()
 	all := c.known
 	c.known = map[string]*caller{}

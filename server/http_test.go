@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 
 // gateway is a Server over HTTP before a simulator.
 type gateway struct {
+	*server.Gateway
 	t   *testing.T
 	url string
 	sim *simulator.Instance
@@ -30,7 +32,7 @@ type gateway struct {
 
 func newGateway(t *testing.T, o server.HTTPOptions) *gateway {
 	t.Helper()
-	return newGatewayTo(t, simulator.Options{}, o)
+	return newGatewayTo(t, simulator.Options{RateLimit: -1}, o)
 }
 
 func newGatewayTo(t *testing.T, upstream simulator.Options, o server.HTTPOptions) *gateway {
@@ -50,7 +52,7 @@ func newGatewayTo(t *testing.T, upstream simulator.Options, o server.HTTPOptions
 		MaxWait: tools.DefaultMaxWait, MaxOutputBytes: tools.DefaultMaxOutputBytes,
 	}})
 	g := srv.Gateway(o)
-	web := httptest.NewServer(g)
+	web := httptest.NewServer(transport.Deadlines{}.Around(g))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -59,7 +61,7 @@ func newGatewayTo(t *testing.T, upstream simulator.Options, o server.HTTPOptions
 		srv.Close()
 		o.Host.Close()
 	})
-	return &gateway{t: t, url: web.URL, sim: sim}
+	return &gateway{Gateway: g, t: t, url: web.URL, sim: sim}
 }
 
 func (g *gateway) token(user int) http.Header {
@@ -191,6 +193,40 @@ func TestHeadersNarrowWhatIsOffered(t *testing.T) {
 	require.Contains(t, answer["error"].(map[string]any)["message"], "no_such_tool")
 }
 
+func TestEveryLineOfANarrowingHeaderCounts(t *testing.T) {
+	g := newGateway(t, server.HTTPOptions{})
+	ada := g.session(g.token(0))
+	offered := func(name string, lines ...string) (status int, names string) {
+		header := ada.Clone()
+		header[http.CanonicalHeaderKey(name)] = lines
+		status, _, answer := g.post(header, "tools/list", nil)
+		if result, ok := answer["result"].(map[string]any); ok {
+			for _, tool := range result["tools"].([]any) {
+				names += tool.(map[string]any)["name"].(string) + " "
+			}
+		}
+		return status, names
+	}
+	_, names := offered(server.HeaderExclude, "create_chat", "send_chat_message, get_chat_diff")
+	for _, excluded := range []string{"create_chat", "send_chat_message", "get_chat_diff"} {
+		require.NotContains(t, names, excluded)
+	}
+	_, names = offered(server.HeaderToolsets, "models", "files")
+	require.Contains(t, names, "list_chat_models")
+	require.Contains(t, names, "get_chat_file")
+	for _, lines := range [][]string{{"true"}, {"T"}, {"yes"}, {"false", "true"}, {"false, 1"}} {
+		status, names := offered(server.HeaderReadOnly, lines...)
+		require.Equal(t, http.StatusOK, status, "%v", lines)
+		require.NotContains(t, names, "create_chat", "%v", lines)
+	}
+	_, names = offered(server.HeaderReadOnly, "false", "off")
+	require.Contains(t, names, "create_chat")
+	for _, lines := range [][]string{{"readonly"}, {""}, {"true", "maybe"}, {"false,"}} {
+		status, _ := offered(server.HeaderReadOnly, lines...)
+		require.Equal(t, http.StatusBadRequest, status, "%v", lines)
+	}
+}
+
 func TestFileToolsTakeNoPathsOverHTTP(t *testing.T) {
 	g := newGateway(t, server.HTTPOptions{})
 	failure, isError := g.tool(g.session(g.token(0)), "upload_chat_file", map[string]any{"path": "/etc/passwd"})
@@ -206,7 +242,9 @@ func TestRateOfACaller(t *testing.T) {
 	}
 	status, header, _ := g.post(g.token(0), "tools/list", nil)
 	require.Equal(t, http.StatusTooManyRequests, status)
-	require.NotEmpty(t, header.Get("Retry-After"))
+	wait, err := strconv.Atoi(header.Get("Retry-After"))
+	require.NoError(t, err)
+	require.InDelta(t, 20, wait, 5, "three a minute")
 	g.session(g.token(1))
 }
 
@@ -222,27 +260,102 @@ func TestSharedToken(t *testing.T) {
 	require.NotEmpty(t, models["models"])
 }
 
+func (g *gateway) get(path string, headers ...string) (*http.Response, string) {
+	g.t.Helper()
+	return g.ask(g.t.Context(), http.MethodGet, path, headers...)
+}
+
+func (g *gateway) ask(ctx context.Context, method, path string, headers ...string) (*http.Response, string) {
+	g.t.Helper()
+	request, err := http.NewRequestWithContext(ctx, method, g.url+path, nil)
+	require.NoError(g.t, err)
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			request.Host = headers[i+1]
+		}
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(g.t, err)
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	require.NoError(g.t, err)
+	return response, string(content)
+}
+
+func (g *gateway) status(path string, headers ...string) int {
+	response, _ := g.get(path, headers...)
+	return response.StatusCode
+}
+
 func TestProbes(t *testing.T) {
 	g := newGateway(t, server.HTTPOptions{})
-	probe := func(path string) int {
-		response, err := http.Get(g.url + path)
-		require.NoError(t, err)
-		_ = response.Body.Close()
-		return response.StatusCode
-	}
 	g.sim.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusBadGateway)
 		return true
 	})
-	require.Equal(t, http.StatusOK, probe("/healthz"))
-	require.Equal(t, http.StatusServiceUnavailable, probe("/readyz"))
-	require.Equal(t, http.StatusNotFound, probe("/elsewhere"))
+	require.Equal(t, http.StatusOK, g.status("/healthz"))
+	require.Equal(t, http.StatusServiceUnavailable, g.status("/readyz"))
+	require.Equal(t, http.StatusNotFound, g.status("/elsewhere"))
 
 	other := newGateway(t, server.HTTPOptions{})
-	response, err := http.Get(other.url + "/readyz")
-	require.NoError(t, err)
-	_ = response.Body.Close()
+	require.Equal(t, http.StatusOK, other.status("/readyz"))
+	require.Equal(t, http.StatusForbidden, other.status("/readyz", "Host", "evil.example"))
+	require.Equal(t, http.StatusOK, other.status("/healthz", "Host", "evil.example"), "which tells nothing")
+	require.NoError(t, other.Shutdown(t.Context()))
+	response, said := other.get("/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+	require.Contains(t, said, "stopping")
+	require.Equal(t, http.StatusOK, other.status("/healthz"))
+}
+
+func TestAProbeThatGivesUpSpoilsNoOther(t *testing.T) {
+	g := newGateway(t, server.HTTPOptions{})
+	began, goOn := make(chan struct{}, 10), make(chan struct{})
+	g.sim.Intercept(func(http.ResponseWriter, *http.Request) bool {
+		began <- struct{}{}
+		<-goOn
+		return false
+	})
+	ctx, giveUp := context.WithCancel(t.Context())
+	over := make(chan error)
+	go func() {
+		request, _ := http.NewRequestWithContext(ctx, http.MethodGet, g.url+"/readyz", nil)
+		response, err := http.DefaultClient.Do(request)
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		over <- err
+	}()
+	<-began
+	giveUp()
+	require.Error(t, <-over)
+	close(goOn)
+	require.Equal(t, http.StatusOK, g.status("/readyz"))
+	require.Empty(t, began, "asked for once")
+}
+
+func TestMetadataIsWhereRFC9728LooksForIt(t *testing.T) {
+	const path = "/.well-known/oauth-protected-resource/sub/mcp"
+	g := newGateway(t, server.HTTPOptions{OAuth: true, PublicURL: "https://mcp.example/sub/", Transport: transport.HTTPOptions{
+		AllowedHosts: []string{"mcp.example"}, AllowedOrigins: []string{"https://app.example"},
+	}})
+	_, header, _ := g.post(nil, "tools/list", nil)
+	require.Equal(t, `Bearer resource_metadata="https://mcp.example`+path+`"`, header.Get("WWW-Authenticate"))
+	response, said := g.get(path, "Host", "mcp.example", "Origin", "https://app.example")
 	require.Equal(t, http.StatusOK, response.StatusCode)
+	require.Contains(t, said, `"resource":"https://mcp.example/sub/mcp"`)
+	require.Equal(t, "https://app.example", response.Header.Get("Access-Control-Allow-Origin"))
+	require.Equal(t, http.StatusForbidden, g.status(path, "Host", "evil.example"))
+	require.Equal(t, http.StatusForbidden, g.status(path, "Origin", "https://evil.example"))
+	response, _ = g.ask(t.Context(), http.MethodOptions, path, "Origin", "https://app.example", "Access-Control-Request-Method", "GET")
+	require.Equal(t, http.StatusNoContent, response.StatusCode)
+	require.Equal(t, "GET", response.Header.Get("Access-Control-Allow-Methods"))
+	response, _ = g.ask(t.Context(), http.MethodOptions, server.Path, "Origin", "https://app.example", "Access-Control-Request-Method", "POST")
+	require.Equal(t, http.StatusNoContent, response.StatusCode)
+	for _, name := range []string{"Mcp-Session-Id", server.HeaderToken, server.HeaderReadOnly, server.HeaderToolsets, server.HeaderTools, server.HeaderExclude} {
+		require.Contains(t, response.Header.Get("Access-Control-Allow-Headers"), name)
+	}
 }
 
 func TestSessionsPerCaller(t *testing.T) {

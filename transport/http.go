@@ -25,6 +25,8 @@ type HTTPOptions struct {
 	// AllowedOrigins are origins ("https://app.example") whose pages may call, for which CORS is then answered.
 	// A request from any other page is 403, unless page and server are on the same host or both on loopback.
 	AllowedOrigins []string
+	// AllowedHeaders are headers that those pages may send besides MCP's own.
+	AllowedHeaders []string
 	// MaxBody is the longest message in bytes; more is 413. Default 4 MiB.
 	MaxBody int64
 	// MaxSessions bounds sessions and listen streams together, MaxSessionsPerCaller those of one identity; one more
@@ -110,7 +112,7 @@ func (h *HTTPHandler) serve(x *exchange) error {
 		return err
 	}
 	if x.r.Method == http.MethodOptions {
-		return h.preflight(x)
+		return h.preflight(x, "POST, GET, DELETE")
 	}
 	identity, ctx, err := h.o.Identify(x.r)
 	if err != nil {

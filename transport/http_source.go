@@ -73,13 +73,31 @@ func isLoopback(hostport string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
 }
 
-func (h *HTTPHandler) preflight(x *exchange) error {
+// Beside serves next at another path of the same server with the checks of Host and Origin, and with the CORS, that h has.
+func (h *HTTPHandler) Beside(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &exchange{w: w, r: r}
+		err := h.checkSource(x)
+		if err == nil && r.Method == http.MethodOptions {
+			err = h.preflight(x, "GET")
+		} else if err == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if err != nil {
+			refuse(w, err)
+		}
+	})
+}
+
+func (h *HTTPHandler) preflight(x *exchange, methods string) error {
 	if x.w.Header().Get("Access-Control-Allow-Origin") == "" {
-		return &HTTPError{Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {"POST, GET, DELETE"}}, Message: "cross-origin calls are not enabled"}
+		return &HTTPError{Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {methods}}, Message: "cross-origin calls are not enabled"}
 	}
-	x.w.Header().Set("Access-Control-Allow-Methods", "POST, GET, DELETE")
-	x.w.Header().Set("Access-Control-Allow-Headers", strings.Join([]string{"Authorization", "Content-Type", "Accept",
-		"Coder-Session-Token", mcp.HeaderSessionID, mcp.HeaderProtocolVersion, mcp.HeaderLastEventID, mcp.HeaderMethod, mcp.HeaderName}, ", "))
+	headers := append([]string{"Authorization", "Content-Type", "Accept", mcp.HeaderSessionID, mcp.HeaderProtocolVersion,
+		mcp.HeaderLastEventID, mcp.HeaderMethod, mcp.HeaderName}, h.o.AllowedHeaders...)
+	x.w.Header().Set("Access-Control-Allow-Methods", methods)
+	x.w.Header().Set("Access-Control-Allow-Headers", strings.Join(headers, ", "))
 	x.w.Header().Set("Access-Control-Max-Age", "600")
 	x.w.WriteHeader(http.StatusNoContent)
 	return nil
