@@ -18,6 +18,7 @@ import (
 	"coder-chats-mcp/client"
 	"coder-chats-mcp/server"
 	"coder-chats-mcp/simulator"
+	"coder-chats-mcp/telemetry"
 	"coder-chats-mcp/tools"
 	"coder-chats-mcp/transport"
 )
@@ -44,11 +45,16 @@ func newGatewayTo(t *testing.T, upstream simulator.Options, o server.HTTPOptions
 		o.Host, err = client.NewHost(sim.URL, client.Options{})
 		require.NoError(t, err)
 	}
+	return newGatewayOf(t, sim, nil, o)
+}
+
+func newGatewayOf(t *testing.T, sim *simulator.Instance, tele *telemetry.Telemetry, o server.HTTPOptions) *gateway {
+	t.Helper()
 	offered := tools.All()
 	for i, tool := range offered {
 		offered[i] = tool.Remote()
 	}
-	srv := server.New(server.Options{Version: "test", Tools: offered, Config: tools.Config{
+	srv := server.New(server.Options{Version: "test", Tools: offered, Telemetry: tele, Config: tools.Config{
 		MaxWait: tools.DefaultMaxWait, MaxOutputBytes: tools.DefaultMaxOutputBytes,
 	}})
 	g := srv.Gateway(o)

@@ -86,6 +86,9 @@ func New(o Options) *Server {
 	}
 	o.Transport.ListResources = s.listResources
 	o.Transport.Repeatable, o.Transport.Lost = s.repeatable, s.lost
+	if o.Telemetry != nil {
+		o.Transport.Observe = s.observe
+	}
 	s.core = transport.New(s.registry(), o.Transport)
 	return s
 }
@@ -172,7 +175,7 @@ func (s *Server) offersPrompt(ctx context.Context, name string) bool {
 
 func (s *Server) callTool(t *tools.Tool) server.ToolHandlerFunc {
 	whole, harmless := t, t.ReadOnly()
-	return func(ctx context.Context, q mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+	return func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		t := whole
 		if readsOnly(ctx) {
 			t = harmless
@@ -181,10 +184,7 @@ func (s *Server) callTool(t *tools.Tool) server.ToolHandlerFunc {
 		if err != nil {
 			return nil, err
 		}
-		ctx, end := s.options.Telemetry.Observe(ctx, s.observedTool(ctx, t, q.Params.Meta, arguments))
-		result := t.Call(ctx, s.session(ctx).tools, arguments)
-		end(tools.KindOf(result), createdBy(t, result))
-		return result, nil
+		return t.Call(ctx, s.session(ctx).tools, arguments), nil
 	}
 }
 
@@ -219,9 +219,7 @@ func (s *Server) readResource(ctx context.Context, q mcp.ReadResourceRequest) ([
 	if err != nil {
 		return nil, err
 	}
-	ctx, end := s.options.Telemetry.Observe(ctx, s.observed(ctx, mcp.MethodResourcesRead, "", q.Params.Meta))
 	contents, err := resources.Read(ctx, source, q.Params.URI)
-	end(string(client.KindOf(err)), "")
 	return contents, notFound(err)
 }
 

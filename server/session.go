@@ -25,7 +25,7 @@ type session struct {
 	channel    *channel       // nil unless the Claude channel is on
 	watching   atomic.Bool    // the list of chats
 	background sync.WaitGroup // what ends with the session
-	counted    func()         // takes it out of the number of sessions
+	counted    func(string)   // takes it out of the number of sessions; nil if it is in none
 
 	mu            sync.Mutex
 	subscriptions map[string]func() // by address
@@ -59,7 +59,9 @@ func (s *Server) sessionOf(t *transport.Session) *session {
 // opened prepares a session. Clients that said initialize hear of changes to the list of chats without asking.
 func (s *Server) opened(t *transport.Session) {
 	own := s.sessionOf(t)
-	own.counted = s.options.Telemetry.Session(t.Context())
+	if !mcp.IsModernProtocol(t.ProtocolVersion()) { // whose requests stand alone
+		own.counted = s.options.Telemetry.Session(t.Context(), t.OverHTTP())
+	}
 	if one := callerFrom(t.Context()); one != nil {
 		s.callers.enter(one)
 	}
@@ -115,7 +117,9 @@ func (s *Server) closed(t *transport.Session) {
 	if one := callerFrom(t.Context()); one != nil {
 		s.callers.leave(one)
 	}
-	own.counted()
+	if own.counted != nil {
+		own.counted(t.ProtocolVersion())
+	}
 }
 
 func (s *Server) subscribed(t *transport.Session, uri string) error {

@@ -8,13 +8,15 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
@@ -29,7 +31,7 @@ import (
 // Options configure New.
 type Options struct {
 	Service, Version string
-	Logger           *slog.Logger  // slow calls, at warning; nil: nowhere
+	Logger           *slog.Logger  // slow calls, at warning, and what OpenTelemetry itself complains of; nil: nowhere
 	Audit            *slog.Logger  // writes, at info; nil: nowhere
 	Slow             time.Duration // a call that takes longer, beside the time that it was asked to wait, is logged; 0 = never
 }
@@ -39,71 +41,94 @@ type Telemetry struct {
 	options    Options
 	registry   *prometheus.Registry
 	meters     *sdkmetric.MeterProvider
-	traces     *sdktrace.TracerProvider // nil unless an OTLP endpoint is set
+	traces     *sdktrace.TracerProvider // nil unless there is an endpoint for traces
 	tracer     trace.Tracer
-	durations  metric.Float64Histogram
+	calls      metric.Float64Histogram
+	lifetimes  metric.Float64Histogram
 	sessions   metric.Int64UpDownCounter
 	propagator propagation.TextMapPropagator
 }
 
-// endpoints switch OpenTelemetry's exporters on, as its own specification says.
-var endpoints = []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"}
+// The signals that can be exported, as OpenTelemetry's environment names them.
+const (
+	traces  = "TRACES"
+	metrics = "METRICS"
+)
 
-// New sets up metrics, and the exporters of OpenTelemetry when OTEL_EXPORTER_OTLP_ENDPOINT (or one of its variants) is set.
+// Exporting reports whether the environment names an endpoint for traces or metrics.
+func Exporting() bool { return exports(traces) || exports(metrics) }
+
+func exports(signal string) bool {
+	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") != ""
+}
+
+// New sets up metrics, and of OpenTelemetry's exporters those that the environment names an endpoint for: OTEL_EXPORTER_OTLP_ENDPOINT, or its
+// variants for one signal.
 func New(ctx context.Context, o Options) (*Telemetry, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { o.Logger.Warn("OpenTelemetry", "error", err) }))
 	t := &Telemetry{options: o, registry: prometheus.NewRegistry(), propagator: propagation.TraceContext{}}
 	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	scrape, err := promexporter.New(promexporter.WithRegisterer(t.registry), promexporter.WithoutScopeInfo(), promexporter.WithoutTargetInfo())
 	if err != nil {
 		return nil, err
 	}
-	about := resource.NewSchemaless(attribute.String("service.name", o.Service), attribute.String("service.version", o.Version))
+	about, err := o.about(ctx)
+	if about == nil {
+		return nil, err
+	}
+	if err != nil {
+		o.Logger.Warn("a part of OTEL_RESOURCE_ATTRIBUTES is left out", "error", err)
+	}
 	readers := []sdkmetric.Option{sdkmetric.WithReader(scrape), sdkmetric.WithResource(about)}
-	if Exporting() {
-		if readers, err = t.export(ctx, about, readers); err != nil {
+	if exports(metrics) {
+		numbers, err := otlpmetrichttp.New(ctx)
+		if err != nil {
 			return nil, err
 		}
+		readers = append(readers, sdkmetric.WithReader(sdkmetric.NewPeriodicReader(numbers)))
 	}
 	t.meters = sdkmetric.NewMeterProvider(readers...)
-	if t.traces != nil {
+	if exports(traces) {
+		spans, err := otlptracehttp.New(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.traces = sdktrace.NewTracerProvider(sdktrace.WithBatcher(spans), sdktrace.WithResource(about))
 		t.tracer = t.traces.Tracer(o.Service)
 	}
-	return t, t.instruments()
+	return t, t.instruments(ctx)
 }
 
-// Exporting reports whether the environment names an endpoint for traces or metrics.
-func Exporting() bool {
-	for _, name := range endpoints {
-		if os.Getenv(name) != "" {
-			return true
-		}
-	}
-	return false
+// about is who exports. What the operator says of it in OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES comes last and wins.
+func (o Options) about(ctx context.Context) (*resource.Resource, error) {
+	return resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
+		attribute.String("service.name", o.Service), attribute.String("service.version", o.Version),
+		attribute.String("service.instance.id", uuid.NewString()),
+	), resource.WithFromEnv())
 }
 
-func (t *Telemetry) export(ctx context.Context, about *resource.Resource, readers []sdkmetric.Option) ([]sdkmetric.Option, error) {
-	spans, err := otlptracehttp.New(ctx)
-	if err != nil {
-		return nil, err
-	}
-	numbers, err := otlpmetrichttp.New(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t.traces = sdktrace.NewTracerProvider(sdktrace.WithBatcher(spans), sdktrace.WithResource(about))
-	return append(readers, sdkmetric.WithReader(sdkmetric.NewPeriodicReader(numbers))), nil
-}
+// buckets are those that the conventions recommend, in seconds.
+var buckets = metric.WithExplicitBucketBoundaries(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 
-func (t *Telemetry) instruments() (err error) {
+func (t *Telemetry) instruments(ctx context.Context) (err error) {
 	meter := t.meters.Meter(t.options.Service)
-	t.durations, err = meter.Float64Histogram("mcp.server.operation.duration", metric.WithUnit("s"),
-		metric.WithDescription("how long MCP requests took"),
-		metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300))
-	if err != nil {
+	if t.calls, err = meter.Float64Histogram("mcp.server.operation.duration", metric.WithUnit("s"), buckets,
+		metric.WithDescription("how long MCP requests took")); err != nil {
 		return err
 	}
-	t.sessions, err = meter.Int64UpDownCounter("mcp.server.sessions", metric.WithUnit("{session}"), metric.WithDescription("MCP sessions at present"))
-	return err
+	if t.lifetimes, err = meter.Float64Histogram("mcp.server.session.duration", metric.WithUnit("s"), buckets,
+		metric.WithDescription("how long MCP sessions lasted here")); err != nil {
+		return err
+	}
+	if t.sessions, err = meter.Int64UpDownCounter("mcp.server.sessions", metric.WithUnit("{session}"),
+		metric.WithDescription("MCP sessions at present")); err != nil {
+		return err
+	}
+	t.sessions.Add(ctx, 0) // so that it is there before the first one
+	return nil
 }
 
 // Counter registers a number that only grows, read when it is asked for.
@@ -124,98 +149,17 @@ func (t *Telemetry) Handler() http.Handler {
 	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{})
 }
 
-// Session counts a session until the returned function is called.
-func (t *Telemetry) Session(ctx context.Context) (end func()) {
+// Session counts a session until the returned function is called, with the protocol that was agreed upon.
+func (t *Telemetry) Session(ctx context.Context, overHTTP bool) (end func(protocol string)) {
 	if t == nil {
-		return func() {}
-	}
-	t.sessions.Add(ctx, 1)
-	return func() { t.sessions.Add(context.WithoutCancel(ctx), -1) }
-}
-
-// Call is an MCP request as it is observed.
-type Call struct {
-	Method   string // tools/call, resources/read, prompts/get
-	Target   string // the tool or prompt; never an address of a resource, which names a chat
-	Session  string
-	Protocol string
-	Meta     map[string]any // the request's _meta: traceparent, tracestate
-	Writes   bool           // it is audited
-	Caller   string         // a hash of the token
-	Chat     string
-	Waits    time.Duration // as long as it was asked to wait; that is not slowness
-}
-
-// Observe begins a request. The context that it returns carries the span, for Transport; end finishes it with the type of error, or "",
-// and with the chat that a write created.
-func (t *Telemetry) Observe(ctx context.Context, c Call) (observed context.Context, end func(failure, created string)) {
-	if t == nil {
-		return ctx, func(string, string) {}
+		return func(string) {}
 	}
 	began := time.Now()
-	ctx, span := t.span(ctx, c)
-	return ctx, func(failure, created string) {
-		took := time.Since(began)
-		if c.Chat == "" {
-			c.Chat = created
-		}
-		attributes := c.attributes(failure)
-		t.durations.Record(context.WithoutCancel(ctx), took.Seconds(), metric.WithAttributes(attributes...))
-		if span != nil {
-			span.SetAttributes(attributes...)
-			if failure != "" {
-				span.SetStatus(codes.Error, failure)
-			}
-			span.End()
-		}
-		t.log(c, took, failure)
-	}
-}
-
-func (t *Telemetry) span(ctx context.Context, c Call) (context.Context, trace.Span) {
-	carrier := propagation.MapCarrier{}
-	for _, name := range t.propagator.Fields() {
-		if value, ok := c.Meta[name].(string); ok {
-			carrier.Set(name, value)
-		}
-	}
-	ctx = t.propagator.Extract(ctx, carrier)
-	if t.tracer == nil {
-		return ctx, nil
-	}
-	name := c.Method
-	if c.Target != "" {
-		name += " " + c.Target
-	}
-	return t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.String("mcp.session.id", c.Session)))
-}
-
-func (c Call) attributes(failure string) []attribute.KeyValue {
-	attributes := []attribute.KeyValue{attribute.String("mcp.method.name", c.Method)}
-	for name, value := range map[string]string{"mcp.protocol.version": c.Protocol, "error.type": failure} {
-		if value != "" {
-			attributes = append(attributes, attribute.String(name, value))
-		}
-	}
-	switch {
-	case c.Method == "tools/call":
-		attributes = append(attributes, attribute.String("gen_ai.tool.name", c.Target), attribute.String("gen_ai.operation.name", "execute_tool"))
-	case c.Target != "":
-		attributes = append(attributes, attribute.String("gen_ai.prompt.name", c.Target))
-	}
-	return attributes
-}
-
-func (t *Telemetry) log(c Call, took time.Duration, failure string) {
-	result := failure
-	if result == "" {
-		result = "ok"
-	}
-	if t.options.Logger != nil && t.options.Slow > 0 && took-c.Waits > t.options.Slow {
-		t.options.Logger.Warn("slow call", "method", c.Method, "target", c.Target, "took", took.Round(time.Millisecond), "result", result, "session", c.Session)
-	}
-	if t.options.Audit != nil && c.Writes {
-		t.options.Audit.Info("audit", "caller", c.Caller, "tool", c.Target, "chat", c.Chat, "result", result)
+	t.sessions.Add(ctx, 1)
+	return func(protocol string) {
+		ctx := context.WithoutCancel(ctx)
+		t.sessions.Add(ctx, -1)
+		t.lifetimes.Record(ctx, time.Since(began).Seconds(), metric.WithAttributes(connection(protocol, overHTTP)...))
 	}
 }
 
@@ -241,14 +185,22 @@ func (r roundTripper) RoundTrip(q *http.Request) (*http.Response, error) {
 	return r.base.RoundTrip(q)
 }
 
-// Shutdown sends what is left.
+// patience is how long a collector may hold up the end of the process.
+const patience = 4 * time.Second
+
+// Shutdown sends what is left, within four seconds.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
-	err := t.meters.Shutdown(ctx)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var numbers, spans error
+	var both sync.WaitGroup
+	both.Go(func() { numbers = t.meters.Shutdown(ctx) })
 	if t.traces != nil {
-		err = errors.Join(err, t.traces.Shutdown(ctx))
+		both.Go(func() { spans = t.traces.Shutdown(ctx) })
 	}
-	return err
+	both.Wait()
+	return errors.Join(numbers, spans)
 }

@@ -30,7 +30,7 @@ func (h *HTTPHandler) postModern(x *exchange, m *message) error {
 	}
 	defer h.posts.done()
 	s := h.core.newSession(x.ctx, "")
-	s.identity, s.level = x.identity, m.meta.Meta.LogLevel
+	s.identity, s.overHTTP, s.level = x.identity, true, m.meta.Meta.LogLevel
 	st := &stream{box: s.out}
 	r, refused := s.begin(x.ctx, m, st.box)
 	if refused != nil {
@@ -63,7 +63,7 @@ func (h *HTTPHandler) postListen(x *exchange, m *message) error {
 	}
 	defer h.leave(x.identity)
 	s := h.core.newSession(x.ctx, "")
-	s.identity, s.level = x.identity, m.meta.Meta.LogLevel
+	s.identity, s.overHTTP, s.level = x.identity, true, m.meta.Meta.LogLevel
 	defer s.close(ErrSessionOver)
 	r, refused := s.begin(x.ctx, m, s.out)
 	if refused != nil {

@@ -33,7 +33,7 @@ type httpSession struct {
 
 func (h *HTTPHandler) newHTTPSession(ctx context.Context, id, identity string) *httpSession {
 	s := &httpSession{Session: h.core.newSession(ctx, id), handler: h, used: time.Now()}
-	s.identity = identity
+	s.identity, s.overHTTP, s.shown = identity, true, true
 	s.own = &stream{session: s, name: "0", box: s.out}
 	s.streams = map[string]*stream{s.own.name: s.own}
 	return s

@@ -31,6 +31,8 @@ type meta struct {
 		LogLevel      mcp.LoggingLevel       `json:"io.modelcontextprotocol/logLevel"`
 		Client        mcp.Implementation     `json:"io.modelcontextprotocol/clientInfo"`
 		Capabilities  mcp.ClientCapabilities `json:"io.modelcontextprotocol/clientCapabilities"`
+		TraceParent   string                 `json:"traceparent"`
+		TraceState    string                 `json:"tracestate"`
 	} `json:"_meta"`
 	RequestID json.RawMessage `json:"requestId"`
 	Name      string          `json:"name"`

@@ -151,7 +151,7 @@ func (s *Session) cancelRequest(id json.RawMessage) {
 }
 
 // guarded answers for a panic of handle.
-func (c *Core) guarded(r *request, handle func() []byte) (reply []byte) {
+func (c *Core) guarded(r *request, handle func() answer) (reply answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.log.Error("panic in a request", "method", r.method, "panic", p, "stack", string(debug.Stack()))
@@ -163,25 +163,28 @@ func (c *Core) guarded(r *request, handle func() []byte) (reply []byte) {
 
 // serve runs one request through mcp-go and returns its encoded response.
 func (c *Core) serve(r *request, m *message) []byte {
-	return c.guarded(r, func() []byte { return c.dispatch(r, m) })
+	ctx, end := c.observe(r, m)
+	reply := c.guarded(r, func() answer { return c.dispatch(ctx, r, m) })
+	end(reply.Outcome)
+	return reply.data
 }
 
-func (c *Core) dispatch(r *request, m *message) []byte {
-	page, refused := c.listResources(r, m)
+func (c *Core) dispatch(ctx context.Context, r *request, m *message) answer {
+	page, refused := c.listResources(ctx, r, m)
 	if refused != nil {
-		return encodeError(r.id, refused)
+		return r.refused(refused)
 	}
-	switch response := c.mcp.HandleMessage(r.ctx, m.forCore()).(type) {
+	switch response := c.mcp.HandleMessage(ctx, m.forCore()).(type) {
 	case mcp.JSONRPCResponse:
 		if refusal := c.afterwards(r, m); refusal != nil {
-			return encodeError(r.id, refusal)
+			return r.refused(refusal)
 		}
 		data, err := encodeResult(r.id, page.in(response.Result))
 		if err != nil {
 			c.log.Error("a result does not encode", "method", m.Method, "error", err)
 			return c.failed(r, &Error{Code: mcp.INTERNAL_ERROR, Message: "the server can't express the result in JSON; its log says more"})
 		}
-		return data
+		return answer{data, Outcome{Result: response.Result}}
 	case mcp.JSONRPCError:
 		return c.failed(r, readable(r, response.Error))
 	default:
@@ -203,9 +206,9 @@ func (c *Core) afterwards(r *request, m *message) *Error {
 }
 
 // failed answers with e. What went wrong inside of a tool is the tool's result, for the model to read.
-func (c *Core) failed(r *request, e *Error) []byte {
+func (c *Core) failed(r *request, e *Error) answer {
 	if r.method != string(mcp.MethodToolsCall) || e.Code != mcp.INTERNAL_ERROR {
-		return encodeError(r.id, e)
+		return r.refused(e)
 	}
 	result := mcp.NewToolResultError(e.Message)
 	if r.modern {
@@ -213,9 +216,9 @@ func (c *Core) failed(r *request, e *Error) []byte {
 	}
 	data, err := encodeResult(r.id, result)
 	if err != nil {
-		return encodeError(r.id, e)
+		return r.refused(e)
 	}
-	return data
+	return answer{data, Outcome{Result: result}}
 }
 
 // handle runs m in the calling goroutine. It is for what is quick and must be done before the next message is read.

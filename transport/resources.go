@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -14,7 +15,7 @@ type resourcePage struct {
 
 // listResources asks Options.ListResources for the page of a resources/list, and takes the cursor out of the message: mcp-go still makes the
 // envelope of the result, and would refuse a cursor that is not its own.
-func (c *Core) listResources(r *request, m *message) (*resourcePage, *Error) {
+func (c *Core) listResources(ctx context.Context, r *request, m *message) (*resourcePage, *Error) {
 	if c.opts.ListResources == nil || m.Method != string(mcp.MethodResourcesList) {
 		return nil, nil
 	}
@@ -23,7 +24,7 @@ func (c *Core) listResources(r *request, m *message) (*resourcePage, *Error) {
 	if len(m.Params) > 0 && json.Unmarshal(m.Params, &params) != nil || len(params["cursor"]) > 0 && json.Unmarshal(params["cursor"], &cursor) != nil {
 		return nil, &Error{Code: mcp.INVALID_PARAMS, Message: "malformed resources/list: params must be an object, cursor a string"}
 	}
-	resources, next, err := c.opts.ListResources(r.ctx, cursor)
+	resources, next, err := c.opts.ListResources(ctx, cursor)
 	if err != nil {
 		return nil, refusal(r, err)
 	}

@@ -17,6 +17,8 @@ type Session struct {
 	core     *Core
 	id       string
 	identity string
+	overHTTP bool
+	shown    bool // the client has the id
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	out      *outbox // what belongs to no request
@@ -73,6 +75,17 @@ func SessionFromContext(ctx context.Context) *Session {
 
 // ID identifies the session; over HTTP it is the Mcp-Session-Id, or random for protocol 2026-07-28.
 func (s *Session) ID() string { return s.id }
+
+// SharedID is the id where the client knows it, the Mcp-Session-Id; empty on stdio and in protocol 2026-07-28.
+func (s *Session) SharedID() string {
+	if s.shown {
+		return s.id
+	}
+	return ""
+}
+
+// OverHTTP tells streamable HTTP from stdio.
+func (s *Session) OverHTTP() bool { return s.overHTTP }
 
 // Identity is what HTTPOptions.Identify returned for the request that opened the session; empty on stdio.
 func (s *Session) Identity() string { return s.identity }

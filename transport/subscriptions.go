@@ -142,22 +142,26 @@ type listen struct {
 // listen opens r's subscription and acknowledges it. The subscription then lives without a goroutine until r's context
 // ends: silently if the client cancelled it, else with its result. An encoded error is returned if it can't be opened.
 func (s *Session) listen(r *request, m *message) (refused []byte) {
-	return s.core.guarded(r, func() []byte { return s.openListen(r, m) })
+	ctx, end := s.core.observe(r, m)
+	reply := s.core.guarded(r, func() answer { return s.openListen(ctx, r, m) })
+	end(reply.Outcome)
+	return reply.data
 }
 
-func (s *Session) openListen(r *request, m *message) (refused []byte) {
-	offer, reply := s.core.discover(r, m)
-	if reply != nil {
-		return reply
+// openListen answers only what it refuses.
+func (s *Session) openListen(ctx context.Context, r *request, m *message) answer {
+	offer, refused := s.core.discover(ctx, r, m)
+	if offer == nil {
+		return refused
 	}
 	var params mcp.SubscriptionsListenParams
 	if err := json.Unmarshal(m.Params, &params); err != nil {
-		return encodeError(r.id, &Error{Code: mcp.INVALID_PARAMS,
+		return r.refused(&Error{Code: mcp.INVALID_PARAMS,
 			Message: "notifications must be an object of the booleans toolsListChanged, promptsListChanged, resourcesListChanged and the array of URIs resourceSubscriptions"})
 	}
 	l := &listen{request: r, lists: offer.allowed(params.Notifications), uris: map[string]struct{}{}, info: offer.info}
 	if err := s.retainAll(l); err != nil {
-		return encodeError(r.id, refusal(r, err))
+		return r.refused(refusal(r, err))
 	}
 	stopping := s.acknowledge(l)
 	if hook := s.core.opts.Hooks.Listening; hook != nil && !stopping {
@@ -166,10 +170,10 @@ func (s *Session) openListen(r *request, m *message) (refused []byte) {
 	if stopping || l.lists.IsEmpty() {
 		// Nothing will ever come.
 		l.end()
-		return nil
+		return answer{}
 	}
 	context.AfterFunc(r.ctx, l.end)
-	return nil
+	return answer{}
 }
 
 // retainAll subscribes to every URI of l, or to none.
@@ -182,6 +186,7 @@ func (s *Session) retainAll(l *listen) error {
 		}
 		if err := s.retain(uri); err != nil {
 			l.releaseURIs()
+			l.request.uri = uri // the one that the answer is about
 			return err
 		}
 		l.uris[uri] = struct{}{}
@@ -272,7 +277,7 @@ type offer struct {
 }
 
 // discover asks mcp-go for its capabilities in the name of a listen request: it checks the request's _meta on the way.
-func (c *Core) discover(r *request, m *message) (*offer, []byte) {
+func (c *Core) discover(ctx context.Context, r *request, m *message) (*offer, answer) {
 	var params struct {
 		Meta json.RawMessage `json:"_meta"`
 	}
@@ -283,17 +288,17 @@ func (c *Core) discover(r *request, m *message) (*offer, []byte) {
 		Method  string `json:"method"`
 		Params  any    `json:"params"`
 	}{mcp.JSONRPC_VERSION, 0, string(mcp.MethodServerDiscover), params})
-	reply := c.serve(r, &message{raw: ask, Method: string(mcp.MethodServerDiscover)})
+	reply := c.dispatch(ctx, r, &message{raw: ask, Method: string(mcp.MethodServerDiscover)})
 	var response struct {
 		Result *struct {
 			Capabilities mcp.ServerCapabilities     `json:"capabilities"`
 			Meta         map[string]json.RawMessage `json:"_meta"`
 		} `json:"result"`
 	}
-	if json.Unmarshal(reply, &response) != nil || response.Result == nil {
+	if json.Unmarshal(reply.data, &response) != nil || response.Result == nil {
 		return nil, reply
 	}
-	return &offer{response.Result.Capabilities, response.Result.Meta[mcp.MetaKeyServerInfo]}, nil
+	return &offer{response.Result.Capabilities, response.Result.Meta[mcp.MetaKeyServerInfo]}, answer{}
 }
 
 func (o *offer) allowed(want mcp.SubscriptionFilter) mcp.SubscriptionFilter {

@@ -49,6 +49,10 @@ type Options struct {
 	// Lost is the result of a call of the tool that ran on a replica that is gone, and is not repeated. Default: an error
 	// that says that it may have been done.
 	Lost func(tool string) *mcp.CallToolResult
+	// Observe, if set, is called once for each request before it is served, ping and initialize included. The context that it
+	// returns, which descends from the one it is given, is that of the request from then on. end is called with what became
+	// of it; of a subscriptions/listen, once that is open.
+	Observe func(ctx context.Context, r Request) (observed context.Context, end func(Outcome))
 	// Hooks tell the owner of the sessions what becomes of them.
 	Hooks Hooks
 }
