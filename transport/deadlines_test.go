@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -224,4 +225,28 @@ func TestAClientThatReadsSlowlyIsServed(t *testing.T) {
 		require.Greater(t, got, size)
 		require.Greater(t, time.Since(began), 10*time.Minute)
 	})
+}
+
+// TestDeadlinesDoNotEndSilentStreamsOfHTTP2: there, one that passes ends the stream even if nothing is being written.
+func TestDeadlinesDoNotEndSilentStreamsOfHTTP2(t *testing.T) {
+	x := transport.New(newServer(), transport.Options{Logger: quiet}).HTTPHandler(transport.HTTPOptions{FirstByte: time.Millisecond, KeepAlive: time.Hour})
+	web := httptest.NewUnstartedServer(transport.Deadlines{Body: 50 * time.Millisecond, Write: 50 * time.Millisecond}.Around(x))
+	web.EnableHTTP2 = true
+	web.StartTLS()
+	defer web.Close()
+	send := func(session, body string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, web.URL, strings.NewReader(body))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Mcp-Session-Id", session)
+		response, err := web.Client().Do(r)
+		require.NoError(t, err)
+		require.Equal(t, 2, response.ProtoMajor)
+		return response
+	}
+	hello := send("", fmt.Sprintf(initialize, `{}`))
+	readAll(t, hello)
+	answer := readAll(t, send(hello.Header.Get("Mcp-Session-Id"), call(1, "wait", `"ms":300`)))
+	require.Contains(t, answer, "waited")
+	require.NoError(t, x.Shutdown(t.Context()))
 }

@@ -325,6 +325,8 @@ func TestModernListenOverHTTP(t *testing.T) {
 	r := x.send(t.Context(), http.MethodPost, modern(2, "subscriptions/listen", `"notifications":{"resourceSubscriptions":["test://refused"]}`), listener.headers)
 	require.Contains(t, readAll(t, r), "no such chat")
 	require.Equal(t, http.StatusBadRequest, r.StatusCode)
+	r = x.send(t.Context(), http.MethodPost, modern(3, "subscriptions/listen", `"notifications":{"resourceSubscriptions":["test://b","test://gone"]}`), listener.headers)
+	require.JSONEq(t, `{"uri":"test://gone"}`, string(decode(t, readAll(t, r)).Error.Data), "the one that is refused")
 }
 
 func TestShutdownEndsListensThenStreamsThenDrainsCalls(t *testing.T) {

@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mark3labs/mcp-go/server"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/transport"
@@ -21,6 +23,8 @@ func hooksOf(notes *notes) transport.Hooks {
 			switch uri {
 			case "test://refused":
 				return errors.New("no such chat")
+			case "test://gone":
+				return fmt.Errorf("%w: %s", server.ErrResourceNotFound, uri)
 			case "test://own":
 				return &transport.Error{Code: -32001, Message: "own"}
 			case "test://panic":
