@@ -11,5 +11,5 @@ if ! command -v redis-server >/dev/null || ! command -v haproxy >/dev/null; then
 fi
 (cd replicas && npm ci --silent)
 export REQUIRE_REDIS=1 REQUIRE_SDK=1
-go test -race -count=1 -cover -timeout 60s ./redisstore
-go test -race -count=1 -timeout 150s ./replicas
+go test -race -count=1 -cover -timeout 100s ./redisstore
+go test -race -count=1 -timeout 240s ./replicas

@@ -47,6 +47,50 @@ func TestTheHolderOfASessionIsKilledInMidTurn(t *testing.T) {
 	f.nothingLostOrDoubled(c)
 }
 
+// TestTheHolderOfASessionIsStoppedInMidTurn: it finishes the call, whatever that is, and then gives the session up. Nobody
+// else runs the call again or answers it.
+func TestTheHolderOfASessionIsStoppedInMidTurn(t *testing.T) {
+	f := openFleet(t, slowly)
+	c := f.connect("simulator-user-1")
+	c.answer(c.order(map[string]any{"do": "level", "level": "debug"}))
+	creation := c.begin("create_chat", map[string]any{"prompt": task, "wait_seconds": 80})
+	c.progress(creation, 3)
+	ended := f.holder(c.session).term()
+	stopped := c.now()
+	c.since(stopped, func(w told) bool { return w.ID == creation && w.Progress != nil })
+	list := c.call("list_chats", map[string]any{})
+	chat := chatID(t, list)
+	uri := "coder://chats/" + chat
+	c.answer(c.order(map[string]any{"do": "subscribe", "uri": uri}))
+	answer := c.answer(creation)
+	require.False(t, answer.IsError, "%v", answer.Content)
+	require.Contains(t, answer.Content[0].Text, "rounds the sum once")
+	require.NoError(t, <-ended)
+
+	require.Equal(t, 1, f.results(c.session), "one answer on a stream")
+	require.Equal(t, 1, f.sim.Requests()["POST /chats"], "one chat")
+	moved := c.now()
+	require.Contains(t, c.call("get_chat_diff", map[string]any{"chat": chat}).Content[0].Text, "price/price.go")
+	c.call("send_chat_message", map[string]any{"chat": chat, "text": "thanks"})
+	c.since(moved, func(w told) bool { return w.Updated == uri })
+	f.nothingLostOrDoubled(c)
+}
+
+// TestACallThatIsCutIsAnsweredByTheReplicaThatRanIt once the time to drain is over.
+func TestACallThatIsCutIsAnsweredByTheReplicaThatRanIt(t *testing.T) {
+	f := openFleet(t, slowly, "--drain", "1s")
+	c := f.connect("simulator-user-1")
+	chat := c.call("create_chat", map[string]any{"prompt": task}).StructuredContent.ID
+	wait := c.begin("stream_chat", map[string]any{"chat": chat, "wait_seconds": 80})
+	c.progress(wait, 3)
+	require.NoError(t, <-f.holder(c.session).term())
+	answer := c.answer(wait)
+	require.True(t, answer.IsError)
+	require.Equal(t, 1, f.results(c.session), "one answer on a stream")
+	require.Contains(t, c.call("stream_chat", map[string]any{"chat": chat, "wait_seconds": 80}).Content[0].Text, "rounds the sum once")
+	f.nothingLostOrDoubled(c)
+}
+
 // nothingLostOrDoubled compares what the client heard with what the servers sent.
 func (f *fleet) nothingLostOrDoubled(c *sdk) {
 	f.t.Helper()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,13 +66,14 @@ type fleet struct {
 	sim      *simulator.Instance
 	redis    *redis.Client
 	replicas []*process
-	url      string // of the balancer
+	flags    []string // of the replicas
+	url      string   // of the balancer
 }
 
-func openFleet(t *testing.T, o simulator.Options) *fleet {
+func openFleet(t *testing.T, o simulator.Options, flags ...string) *fleet {
 	t.Helper()
 	needs(t, "redis-server", "haproxy", "node")
-	f := &fleet{t: t}
+	f := &fleet{t: t, flags: flags}
 	var err error
 	f.sim, err = simulator.Start(o)
 	require.NoError(t, err)
@@ -147,9 +149,19 @@ func (p *process) kill() {
 	})
 }
 
+// term ends it with SIGTERM; the channel tells how it ended.
+func (p *process) term() (ended <-chan error) {
+	over := make(chan error, 1)
+	_ = p.Process.Signal(syscall.SIGTERM)
+	go p.ended.Do(func() { over <- p.Wait() })
+	return over
+}
+
 func (f *fleet) replica(listen, database string) *process {
 	f.t.Helper()
-	p := f.start(binary, "http", "--url", f.sim.URL, "--listen", listen, "--redis", "redis://"+database, "--rate", "0", "--max-wait", "2m", "--log-level", "info")
+	p := f.start(binary, append([]string{
+		"http", "--url", f.sim.URL, "--listen", listen, "--redis", "redis://" + database, "--rate", "0", "--max-wait", "2m", "--log-level", "info",
+	}, f.flags...)...)
 	p.address = listen
 	p.again = func() *process { return f.replica(listen, database) }
 	f.eventually(func() bool { return f.healthy("http://" + listen) })
@@ -190,7 +202,7 @@ frontend mcp
     default_backend replicas
 backend replicas
     balance roundrobin
-    option httpchk GET /healthz
+    option httpchk GET /readyz
 `+servers.String()), 0o600))
 	f.start("haproxy", "-db", "-f", configuration)
 	f.url = "http://" + listen
@@ -219,17 +231,33 @@ func (f *fleet) holder(session string) *process {
 	return nil
 }
 
+// results counts the responses that Redis holds of a session.
+func (f *fleet) results(session string) (count int) {
+	f.t.Helper()
+	for _, entry := range f.log(session) {
+		if head, _, _ := strings.Cut(entry, "\n"); strings.HasSuffix(head, " 1") {
+			count++
+		}
+	}
+	return count
+}
+
 // logged are the ids of the events that Redis holds of a session, in order.
 func (f *fleet) logged(session string) (ids []string) {
+	f.t.Helper()
+	for _, entry := range f.log(session) {
+		fields := strings.Fields(strings.SplitN(entry, "\n", 2)[0])
+		ids = append(ids, fields[1]+"_"+fields[0])
+	}
+	return ids
+}
+
+func (f *fleet) log(session string) []string {
 	f.t.Helper()
 	keys, err := f.redis.Keys(f.t.Context(), "*:log:{"+session+"}").Result()
 	require.NoError(f.t, err)
 	require.Len(f.t, keys, 1)
 	entries, err := f.redis.LRange(f.t.Context(), keys[0], 0, -1).Result()
 	require.NoError(f.t, err)
-	for _, entry := range entries {
-		fields := strings.Fields(strings.SplitN(entry, "\n", 2)[0])
-		ids = append(ids, fields[1]+"_"+fields[0])
-	}
-	return ids
+	return entries
 }
