@@ -63,9 +63,9 @@ func run() error {
 	fmt.Printf("%-28s %8s %10s %10s %10s %10s\n", "", "callers", "p50", "p95", "p99", "calls/s")
 	for _, callers := range []int{1, 16, 64} {
 		for _, c := range []contestant{
-			{name: "own transport, trivial tool", handler: own, path: "/", tool: "echo", args: `{"text":"x"}`},
+			{name: "own transport, trivial tool", handler: transport.Deadlines{}.Around(own), path: "/", tool: "echo", args: `{"text":"x"}`},
 			{name: "mcp-go, trivial tool", handler: mcpserver.NewStreamableHTTPServer(trivial(), mcpserver.WithEndpointPath("/")), path: "/", tool: "echo", args: `{"text":"x"}`},
-			{name: "whole server, get_chat", handler: whole, path: server.Path, token: sim.Users()[0].Token, tool: "get_chat", args: fmt.Sprintf(`{"chat":%q}`, chat)},
+			{name: "whole server, get_chat", handler: transport.Deadlines{}.Around(whole), path: server.Path, token: sim.Users()[0].Token, tool: "get_chat", args: fmt.Sprintf(`{"chat":%q}`, chat)},
 		} {
 			if err := c.measure(callers); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
