@@ -15,7 +15,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,28 +48,38 @@ func TestHTTPIsNotServedWithSettingsThatDoNotFit(t *testing.T) {
 	}
 }
 
-// served runs the http command until the test ends or calls stop, and gives the address that it said.
-func served(t *testing.T, arguments ...string) (address string, stop func() error) {
+// journal is what a command says, for a test to read meanwhile.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+var address = regexp.MustCompile(`serving MCP on (\S+)/mcp\n`)
+
+// served runs the http command until the test ends or calls stop, and gives the address that it says.
+func served(t *testing.T, arguments ...string) (where string, log *journal, stop func() error) {
 	t.Helper()
 	isolated(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	said, log := io.Pipe()
+	log = &journal{}
 	cmd := command()
 	cmd.SetArgs(append([]string{"http", "--simulate", "--listen", "127.0.0.1:0", "--drain", "0s"}, arguments...))
 	cmd.SetErr(log)
 	over := make(chan error, 1)
-	go func() {
-		over <- cmd.ExecuteContext(ctx)
-		_ = log.Close()
-	}()
-	lines := bufio.NewScanner(said)
-	for lines.Scan() {
-		if where, found := strings.CutPrefix(lines.Text(), "serving MCP on "); found {
-			address = strings.TrimSuffix(where, "/mcp")
-			break
-		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, said) }()
+	go func() { over <- cmd.ExecuteContext(ctx) }()
+	require.Eventually(t, func() bool { return address.MatchString(log.String()) }, 10*time.Second, time.Millisecond)
 	stop = func() error {
 		cancel()
 		err := <-over
@@ -75,12 +87,11 @@ func served(t *testing.T, arguments ...string) (address string, stop func() erro
 		return err
 	}
 	t.Cleanup(func() { _ = stop() })
-	require.NotEmpty(t, address)
-	return address, stop
+	return address.FindStringSubmatch(log.String())[1], log, stop
 }
 
 func TestItSaysWhereItListens(t *testing.T) {
-	address, stop := served(t)
+	address, _, stop := served(t)
 	_, port, err := net.SplitHostPort(address)
 	require.NoError(t, err)
 	require.NotEqual(t, "0", port)
@@ -101,13 +112,21 @@ func TestItSaysWhereItListens(t *testing.T) {
 
 func TestItServesWithACertificate(t *testing.T) {
 	cert, key := certificate(t)
-	address, _ := served(t, "--tls-cert", cert, "--tls-key", key)
+	address, log, _ := served(t, "--tls-cert", cert, "--tls-key", key)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
 	defer client.CloseIdleConnections()
 	response, err := client.Get("https://" + address + "/healthz")
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, 2, response.ProtoMajor)
+
+	plain, err := http.Get("http://" + address + "/healthz")
+	require.NoError(t, err)
+	require.NoError(t, plain.Body.Close())
+	require.Equal(t, http.StatusBadRequest, plain.StatusCode)
+	http.DefaultClient.CloseIdleConnections()
+	complaint := regexp.MustCompile(`level=WARN msg="http: TLS handshake error`) // of net/http, in our log
+	require.Eventually(t, func() bool { return complaint.MatchString(log.String()) }, 10*time.Second, time.Millisecond)
 }
 
 func certificate(t *testing.T) (cert, key string) {
@@ -128,7 +147,7 @@ func certificate(t *testing.T) (cert, key string) {
 
 // TestAClientThatWithholdsItsBodyDoesNotHoldUpTheEnd: whatever it asked for.
 func TestAClientThatWithholdsItsBodyDoesNotHoldUpTheEnd(t *testing.T) {
-	address, stop := served(t, "--drain", "1h")
+	address, _, stop := served(t, "--drain", "1h")
 	for _, head := range []string{"POST /mcp HTTP/1.1", "POST /nowhere HTTP/1.1", "GET /healthz HTTP/1.1", "GET /readyz HTTP/1.1", "GET /metrics HTTP/1.1"} {
 		connection, err := net.Dial("tcp", address)
 		require.NoError(t, err)

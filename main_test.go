@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -179,6 +182,19 @@ func TestAnAllowedFolderThatIsNoneStopsTheStart(t *testing.T) {
 	_, _, err = run(t, "", "stdio", "--allow-dir", t.TempDir()+","+file)
 	require.ErrorContains(t, err, file)
 	require.ErrorContains(t, err, "no folder")
+}
+
+func TestStdioEndsThoughTheCollectorOfTracesHangs(t *testing.T) {
+	isolated(t)
+	goOn := make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-goOn }))
+	defer hanging.Close()
+	defer close(goOn)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", hanging.URL)
+	began := time.Now()
+	_, _, err := run(t, `{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n", "stdio", "--simulate")
+	require.NoError(t, err)
+	require.Less(t, time.Since(began), 8*time.Second)
 }
 
 func TestLogsGoToTheLogFile(t *testing.T) {

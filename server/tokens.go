@@ -32,8 +32,8 @@ const longestToken = 512
 const mostUnproven = 256
 
 var (
-	errRefused = errors.New("Coder does not accept the token")
-	errBusy    = errors.New("Coder can't be asked at the moment whether it accepts the token: try again")
+	errRefused = errors.New("a token that Coder does not accept")
+	errBusy    = errors.New("at the moment Coder can't be asked whether it accepts the token: try again")
 )
 
 // check is the question whether Coder accepts a token, that all who bring it wait for.

@@ -154,6 +154,17 @@ func TestTheOperatorSaysWhoExports(t *testing.T) {
 	}
 }
 
+func TestWhatOpenTelemetryComplainsOfIsLogged(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")
+	var log bytes.Buffer
+	tele, err := telemetry.New(t.Context(), telemetry.Options{Service: "s", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	_, end := tele.Observe(t.Context(), telemetry.Call{Method: "ping"})
+	end(telemetry.Result{})
+	_ = tele.Shutdown(context.Background())
+	require.Contains(t, log.String(), "127.0.0.1:1")
+}
+
 func TestACollectorThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
 	goOn := make(chan struct{})
 	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-goOn }))
