@@ -29,9 +29,9 @@ import (
 
 type uploadFileArgs struct {
 	Path         string  `json:"path,omitempty" jsonschema:"description=in an allowed folder"`
-	Data         *string `json:"data,omitempty" jsonschema:"description=base64"`
-	Text         *string `json:"text,omitempty"`
-	Name         string  `json:"name,omitempty" jsonschema:"description=default that of path"`
+	Data         *string `json:"data,omitempty" jsonschema:"description=or base64"`
+	Text         *string `json:"text,omitempty" jsonschema:"description=or the text itself"`
+	Name         string  `json:"name,omitempty"`
 	MediaType    string  `json:"media_type,omitempty" jsonschema:"description=default by content"`
 	Organization string  `json:"organization,omitempty" jsonschema:"description=id or name; default yours"`
 }
@@ -60,7 +60,7 @@ func (f chatFile) kind() string {
 
 var _ = declare(Spec{
 	Name: "upload_chat_file", Title: "Upload chat file", Operation: "Upload chat file", Toolset: Files, Effect: Writes, LocalArguments: []string{"path"},
-	Description: "Stores a file (image, PDF, text, markdown, CSV, JSON; 10 MiB) from path, data or text, for messages to refer to.",
+	Description: "Stores a file (image, PDF, text, markdown, CSV, JSON; 10 MiB) for messages to refer to.",
 }, func(ctx context.Context, s *Session, a uploadFileArgs) (*Result, error) {
 	u, err := a.open(ctx, s)
 	if err != nil {
@@ -245,7 +245,7 @@ func (s *Session) patiently(ctx context.Context, try func(context.Context) error
 
 type getFileArgs struct {
 	FileID    uuid.UUID `json:"file_id" jsonschema:"format=uuid"`
-	SaveTo    string    `json:"save_to,omitempty" jsonschema:"description=file or folder in an allowed folder"`
+	SaveTo    string    `json:"save_to,omitempty" jsonschema:"description=writes it there: a file or folder in an allowed folder"`
 	Overwrite bool      `json:"overwrite,omitempty"`
 }
 
@@ -254,7 +254,7 @@ const blobBytes = 1 << 20
 
 var _ = declare(Spec{
 	Name: "get_chat_file", Title: "Get chat file", Operation: "Get chat file", Toolset: Files, Effect: Reads, Idempotent: true, LocalArguments: []string{"save_to", "overwrite"}, WritingArguments: []string{"save_to", "overwrite"},
-	Description: "A file of a chat: shown, or written to save_to. A large one comes as a resource link.",
+	Description: "A file of a chat. A large one comes as a resource link.",
 }, func(ctx context.Context, s *Session, a getFileArgs) (*Result, error) {
 	var to place
 	if a.SaveTo != "" {
