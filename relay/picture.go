@@ -60,6 +60,7 @@ type Outcome struct {
 	Pending    []client.PendingCall
 	LastError  *client.ChatError
 	Unanswered bool // the last user message got no answer: send or edit it again
+	Withdrawn  bool // TurnOptions.Queued left the queue and never became a message: it was deleted, or an edit emptied the queue
 	Queued     int  // messages that still wait in the queue
 
 	WaitsForCapacity bool // runs by name only: the deployment generates for others first
