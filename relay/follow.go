@@ -15,11 +15,10 @@ import (
 // Follow follows one chat live. It returns when the first picture is there, or the typed *client.Error. All listeners of a
 // chat share one stream, which closes Options.Linger after the last one left.
 func (r *Relay) Follow(ctx context.Context, chat uuid.UUID) (*Listener, error) {
-	f, err := r.chatFeed(chat)
+	f, fresh, err := r.chatFeed(chat)
 	if err != nil {
 		return nil, err
 	}
-	fresh := !f.isReady()
 	select {
 	case <-f.ready:
 	case <-ctx.Done():
@@ -40,7 +39,7 @@ type Listener struct {
 	feed    *chatFeed
 	place   *place[*Event]
 	picture Picture
-	fresh   bool // the picture was read for this listener, not before
+	fresh   bool // the picture was read after this listener asked for it
 }
 
 // Picture is the state that the events of Next go on from.
@@ -67,6 +66,15 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 	return *e, nil
 }
 
+// unread is the next event when there is one already.
+func (l *Listener) unread() (Event, bool) {
+	e, _, ok := l.place.take()
+	if !ok {
+		return Event{}, false
+	}
+	return *e, true
+}
+
 // Close leaves the chat; the chat itself goes on.
 func (l *Listener) Close() {
 	if l.place.leave() {
@@ -84,6 +92,7 @@ type chatFeed struct {
 	backlog *backlog[*Event]
 	trouble trouble
 	shared  sharing
+	begun   bool // the first read; Relay.mu guards it
 
 	// turn is held by whoever changes the state: for one frame, or one read with what follows from it.
 	turn   sync.Mutex
@@ -98,13 +107,14 @@ type chatFeed struct {
 	failed    error
 }
 
-func (r *Relay) chatFeed(chat uuid.UUID) (*chatFeed, error) {
+// chatFeed joins the feed of a chat; fresh: what it reads first, it has yet to read.
+func (r *Relay) chatFeed(chat uuid.UUID) (f *chatFeed, fresh bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ctx.Err() != nil {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
-	f := r.chats[chat]
+	f = r.chats[chat]
 	if f == nil {
 		f = &chatFeed{relay: r, id: chat, ready: make(chan struct{}), state: state{id: chat, snapshot: true}}
 		f.ctx, f.cancel = context.WithCancel(r.ctx)
@@ -113,7 +123,13 @@ func (r *Relay) chatFeed(chat uuid.UUID) (*chatFeed, error) {
 		r.wait.Go(f.run)
 	}
 	f.shared.join()
-	return f, nil
+	return f, !f.begun, nil
+}
+
+func (f *chatFeed) begin() {
+	f.relay.mu.Lock()
+	defer f.relay.mu.Unlock()
+	f.begun = true
 }
 
 func (f *chatFeed) leave() {
@@ -172,16 +188,19 @@ func (f *chatFeed) isReady() bool {
 
 // connect reads over REST what the stream cannot replay, then follows the stream until it ends.
 func (f *chatFeed) connect(up func()) error {
-	if err := f.catchUp(); err != nil {
-		if !f.isReady() {
-			err = backoff.Permanent(err)
+	once := client.Once(f.ctx) // reconnect repeats
+	f.begin()
+	if f.isReady() {
+		if err := f.catchUp(once); err != nil {
+			return err
 		}
-		return err
+	} else if err := f.catchUp(f.ctx); err != nil {
+		return backoff.Permanent(err)
 	}
 	f.mu.Lock()
 	from := f.state.lastID
 	f.mu.Unlock()
-	stream, err := f.relay.client.StreamChat(f.ctx, f.id, client.StreamRequest{AfterID: from})
+	stream, err := f.relay.client.StreamChat(once, f.id, client.StreamRequest{AfterID: from})
 	if err != nil {
 		return err
 	}
@@ -223,10 +242,10 @@ func (f *chatFeed) change(do func(s *state)) {
 	f.schedule()
 }
 
-func (f *chatFeed) catchUp() error {
+func (f *chatFeed) catchUp(ctx context.Context) error {
 	f.turn.Lock()
 	defer f.turn.Unlock()
-	h, err := f.read()
+	h, err := f.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -250,6 +269,12 @@ func (f *chatFeed) catchUp() error {
 func (f *chatFeed) frame(frame []client.StreamEvent) error {
 	f.turn.Lock()
 	defer f.turn.Unlock()
+	if f.state.holdsAll(frame) { // or a long answer would put off the look that ends the doubt
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.state.apply(frame)
+		return nil
+	}
 	var suspect bool
 	f.change(func(s *state) {
 		f.connected = true
@@ -259,7 +284,7 @@ func (f *chatFeed) frame(frame []client.StreamEvent) error {
 	if !suspect {
 		return nil
 	}
-	h, err := f.read()
+	h, err := f.read(client.Once(f.ctx))
 	if err != nil {
 		return err
 	}
@@ -271,7 +296,8 @@ func (f *chatFeed) frame(frame []client.StreamEvent) error {
 
 const (
 	readTimeout   = 10 * time.Second
-	capacityAfter = time.Second // without a sign of life of a running turn, ask whether it waits for capacity
+	capacityAfter = time.Second     // without a sign of life of a running turn, ask whether it waits for capacity
+	capacityAgain = 5 * time.Second // and while it does, nothing else tells that its turn has come
 )
 
 // doubtAfter are the pauses before the reads of a doubtful chat; the stream mostly brings the proof before the first.
@@ -287,8 +313,8 @@ type history struct {
 
 // read reads the chat and its last messages, back to one that is known and stands: an edit takes away all messages from
 // one on, so those before stand, too. The first read fills the window.
-func (f *chatFeed) read() (*history, error) {
-	ctx, cancel := context.WithTimeout(f.ctx, readTimeout)
+func (f *chatFeed) read(ctx context.Context) (*history, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	c := f.relay.client
 	chat, err := c.GetChat(ctx, f.id)
@@ -350,6 +376,8 @@ func (f *chatFeed) schedule() {
 		}
 	case s.ordered && s.status == client.StatusRunning && s.asked != s.lastID && s.preview.empty() && !s.capacity:
 		f.doubts, after = 0, capacityAfter
+	case s.capacity:
+		f.doubts, after = 0, capacityAgain
 	default:
 		f.doubts = 0
 		return
@@ -360,7 +388,7 @@ func (f *chatFeed) schedule() {
 
 // look reads a doubtful chat. What came over the stream meanwhile is newer: then it only looks again.
 func (f *chatFeed) look(serial int) {
-	h, err := f.read()
+	h, err := f.read(f.ctx)
 	f.turn.Lock()
 	defer f.turn.Unlock()
 	if f.ended || f.serial != serial {

@@ -61,6 +61,7 @@ type Outcome struct {
 	LastError  *client.ChatError
 	Unanswered bool // the last user message got no answer: send or edit it again
 	Withdrawn  bool // TurnOptions.Queued left the queue and never became a message: it was deleted, or an edit emptied the queue
+	Next       bool // the chat went on with another message: Turn with LastID as AfterID follows that
 	Queued     int  // messages that still wait in the queue
 
 	WaitsForCapacity bool // runs by name only: the deployment generates for others first

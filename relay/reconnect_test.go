@@ -5,10 +5,12 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/client"
@@ -194,6 +196,38 @@ func TestThePreviewGoesOnAfterACut(t *testing.T) {
 				return
 			}
 		}
+	})
+}
+
+// The stream of a new connection shows of an edit only the message that replaced another.
+func TestAnEditBetweenTheReadAndTheStreamIsNoticed(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("one")
+		w.turn(chat.ID, relay.TurnOptions{})
+		two := w.send(chat.ID, "two")
+		w.turn(chat.ID, relay.TurnOptions{MessageID: two.Message.ID})
+		late := relay.New(w.client, quick)
+		defer late.Close()
+		var once sync.Once
+		w.server.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("Upgrade") != "" {
+				once.Do(func() {
+					_, err := w.client.EditMessage(w.ctx, chat.ID, two.Message.ID, client.EditMessageRequest{
+						Content: []client.InputPart{client.TextPart("two edited")},
+					})
+					assert.NoError(t, err)
+				})
+			}
+			return false
+		})
+		l, err := late.Follow(w.ctx, chat.ID)
+		require.NoError(t, err)
+		defer l.Close()
+		require.Len(t, l.Picture().Messages, 4)
+		events := w.until(l, relay.EventSettled)
+		require.Contains(t, types(events), client.EventHistoryReset)
+		require.Equal(t, "echo: two edited", events[len(events)-1].Outcome.Text())
+		require.Len(t, l.Now().Messages, 4)
 	})
 }
 

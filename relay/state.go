@@ -44,7 +44,9 @@ type state struct {
 	readAhead map[int64]bool // read over REST while the stream is up, so the stream will bring them again
 
 	preview   preview
-	late      bool // parts that come now belong to the message before (May)
+	late      bool                  // parts that come now belong to the message before (May)
+	held      []*client.StreamEvent // parts that came while it was not known whether the chat rests (May)
+	heldBytes int
 	maybeVoid bool // a preview_reset that may only begin a repetition of what is known
 
 	queue      []client.QueuedMessage
@@ -159,11 +161,12 @@ func (s *state) applyAction(e *client.StreamEvent) {
 func (s *state) applyStatus(st client.Status, e *client.StreamEvent) {
 	switch {
 	case st.Busy():
-		s.claim = ""
 		s.applyBusy(st, e)
+		s.disclaim()
 	case st.Idle() || st == client.StatusRequiresAction:
 		s.stir = ""
 		if s.rested && st == s.status {
+			s.dropHeld()
 			return // May tells everything twice
 		}
 		if s.rested && s.status == client.StatusRequiresAction && !s.ordered {
@@ -228,6 +231,8 @@ func (s *state) streamMessage(e *client.StreamEvent) {
 	case s.suspect && !s.ordered:
 		// What follows in the repetition is told after the history was read.
 	default:
+		// An edit between the read and this connection shows only the message that replaced another.
+		s.suspect = s.suspect || s.snapshot && len(s.messages) > 0 && m.Role == client.RoleUser && !m.IsContextOnly()
 		s.addMessage(*m, e)
 	}
 }
@@ -265,6 +270,7 @@ func (s *state) addMessage(m client.Message, e *client.StreamEvent) {
 		stir := s.stir
 		s.stir = ""
 		s.tellStatus(stir, nil)
+		s.disclaim()
 	}
 	s.trim()
 }
@@ -279,6 +285,7 @@ func (s *state) moved(m *client.Message) {
 	default:
 		s.late = m.Role == client.RoleAssistant && !callsTools(m)
 		s.preview.reset()
+		s.dropHeld()
 		s.maybeVoid = false
 		s.setCapacity(false)
 		if s.restAs == client.StatusRequiresAction || s.unanswered {
@@ -391,11 +398,14 @@ func (s *state) applyPart(e *client.StreamEvent) {
 	if p.Seq > 0 {
 		s.ordered = true
 	}
-	if !s.status.Busy() || s.claim != "" {
-		return // late: the message is there, or about to be
-	}
-	if !s.ordered && (s.late || s.inMessage(p)) {
+	switch {
+	case !s.ordered && (s.late || s.inMessage(p)):
+		return // the message is there
+	case s.holds():
+		s.hold(e)
 		return
+	case !s.status.Busy() || s.claim != "":
+		return // late: the message is about to be there
 	}
 	if p.Seq > 0 && !s.preview.empty() {
 		same := p.HistoryVersion == s.preview.version && p.GenerationAttempt == s.preview.attempt
@@ -420,6 +430,34 @@ func (s *state) applyPart(e *client.StreamEvent) {
 	s.emit(ev)
 }
 
+// holds: it is not known whether the chat rests, so neither whether parts are late ones of before or the first of an answer.
+func (s *state) holds() bool { return !s.ordered && (s.claim != "" || s.stir != "") }
+
+// holdsAll: the frame brings nothing but parts to hold, and so nothing new about what is in doubt.
+func (s *state) holdsAll(frame []client.StreamEvent) bool {
+	return s.holds() && !slices.ContainsFunc(frame, func(e client.StreamEvent) bool { return e.Type != client.EventMessagePart })
+}
+
+func (s *state) hold(e *client.StreamEvent) {
+	if s.heldBytes > previewLimit {
+		return
+	}
+	own := *e // the frame is the caller's
+	s.held, s.heldBytes = append(s.held, &own), s.heldBytes+len(e.Raw)
+}
+
+// disclaim gives up what was claimed: the chat works, and the parts that came meanwhile are of its answer.
+func (s *state) disclaim() {
+	held := s.held
+	s.claim = ""
+	s.dropHeld()
+	for _, e := range held {
+		s.applyPart(e)
+	}
+}
+
+func (s *state) dropHeld() { s.held, s.heldBytes = nil, 0 }
+
 // inMessage: the part is of a tool call or result that a durable message has. May sends parts after their message (05/027).
 func (s *state) inMessage(p *client.PartEvent) bool {
 	if p.Part.ToolCallID == "" {
@@ -438,6 +476,7 @@ func (s *state) inMessage(p *client.PartEvent) bool {
 // voidPreview tells that the preview is void, when there is one.
 func (s *state) voidPreview(e *client.StreamEvent) {
 	s.maybeVoid = false
+	s.dropHeld()
 	if s.preview.empty() {
 		return
 	}
@@ -620,13 +659,15 @@ func (s *state) sync(h *history) {
 	s.applyQueue(h.queue, nil)
 	switch st := h.chat.Status; {
 	case st.Busy():
-		s.claim, s.stir = "", ""
+		s.stir = ""
 		if st != client.StatusPending || s.status != client.StatusRunning {
 			s.tellStatus(st, nil)
 		}
+		s.disclaim()
 		s.setCapacity(h.chat.QueuedForCapacity)
 	case s.rested && st == s.status:
 		s.stir = ""
+		s.dropHeld()
 	default:
 		again := s.claim == st && s.heardAt == s.lastID
 		s.explain(&h.chat)

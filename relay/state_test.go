@@ -131,6 +131,36 @@ func TestStateReadInTheMiddleOfARepetition(t *testing.T) {
 	require.Empty(t, talk(s, "a2 u5 running"))
 }
 
+// A waiting of the turn before must not hide the beginning of this one's answer.
+func TestStateHoldsPartsWhileAWaitingIsInDoubt(t *testing.T) {
+	for read, want := range map[client.Status]string{client.StatusRunning: ". .", client.StatusWaiting: ""} {
+		s := &state{id: uuid.New(), snapshot: true}
+		talk(s, "u1 running a2 waiting", "u3 pending running", "waiting")
+		require.Empty(t, talk(s, ".", "."))
+		require.True(t, s.holdsAll([]client.StreamEvent{word2event(".")}))
+		h := &history{chat: client.Chat{Status: read}, messages: []client.Message{*message("u", 1), *message("a", 2), *message("u", 3)}}
+		s.sync(h)
+		require.Equal(t, want, said(s), read)
+	}
+	s := &state{id: uuid.New(), snapshot: true}
+	talk(s, "u1 running a2 waiting", "u3 pending running", "waiting", ".")
+	require.Equal(t, ".", talk(s, "running"), "the stream itself may say so")
+	require.Equal(t, `assistant(4) WAITING settled[settled "text 4" unanswered=false]`, talk(s, "a4 waiting"))
+}
+
+func TestStateHeldPartsAreBounded(t *testing.T) {
+	s := &state{id: uuid.New(), snapshot: true}
+	talk(s, "u1 running", "waiting")
+	part := word2event(".")
+	part.Raw = []byte(strings.Repeat("x", 1000))
+	for range 2 * previewLimit / 1000 {
+		s.apply([]client.StreamEvent{part})
+	}
+	require.LessOrEqual(t, len(s.held), previewLimit/1000+2)
+	talk(s, "a2")
+	require.Empty(t, s.held)
+}
+
 func TestStateNewCallsAtRestAreAnotherRest(t *testing.T) {
 	s := &state{id: uuid.New(), snapshot: true}
 	talk(s, "u1 running c2 requires_action action RESET")

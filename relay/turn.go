@@ -10,15 +10,16 @@ import (
 	"coder-chats-mcp/client"
 )
 
-// TurnOptions says which turn to wait for.
+// TurnOptions says which turn to wait for; without any of the ids it is the one that runs, or the last one of a chat at rest.
 type TurnOptions struct {
-	// AfterID: messages up to here are known to the caller. A chat at rest is told at once; its Message is left out unless
-	// it is newer.
+	// AfterID: messages up to here are known to the caller, who follows the turn that they are in or, when that is over, the
+	// next one. Of a chat at rest, Message is left out unless it is newer.
 	AfterID int64
 	// MessageID is the user message just sent: Turn returns when that one is answered, failed, was interrupted, or is
 	// certainly unanswered.
 	MessageID int64
-	// Queued is the queued message just sent: Turn waits until it became a message and that is answered.
+	// Queued is the queued message just sent: Turn waits until it became a message and that is answered, was withdrawn, or
+	// the chat rests and leaves it in the queue.
 	Queued *client.QueuedMessage
 	// Answered are calls whose results the caller has just submitted: a chat that still waits for them is not at rest.
 	Answered []string
@@ -26,49 +27,25 @@ type TurnOptions struct {
 	New bool
 	// UntilFirstEvent: return with the first thing that is new after AfterID.
 	UntilFirstEvent bool
+	// UntilRest: not until the turn is over but until the chat rests.
+	UntilRest bool
 }
 
 // Turn follows a chat until its turn is over; observe, if not nil, sees every event while it runs, from the caller's
-// goroutine: first, without a Serial, the messages that are newer than what the caller knows and were there already. When ctx ends first the Outcome says how far the chat is (ReasonTimedOut) and the error is nil. The chat goes
-// on in any case.
+// goroutine: first, without a Serial, the messages that are newer than what the caller knows and were there already. When
+// ctx ends first the Outcome says how far the chat is (ReasonTimedOut) and the error is nil; a deadline of ctx leaves 5 s for
+// the first look at the chat, so that only a cancelled call or a server that does not answer leaves Status empty. The chat
+// goes on in any case.
 func (r *Relay) Turn(ctx context.Context, chat uuid.UUID, o TurnOptions, observe func(Event)) (Outcome, error) {
-	l, err := r.Follow(ctx, chat)
+	if observe == nil {
+		observe = func(Event) {}
+	}
+	t := &turn{TurnOptions: o, relay: r, chat: chat, observe: observe}
+	out, err := t.run(ctx)
 	if err != nil {
-		if ended(ctx, err) {
-			return Outcome{Reason: ReasonTimedOut, LastID: o.AfterID}, nil
-		}
 		return Outcome{}, err
 	}
-	defer l.Close()
-	t := turn{TurnOptions: o, picture: l.Picture()}
-	if err := t.verify(ctx, r, chat, l.fresh); err != nil && ctx.Err() == nil {
-		return Outcome{}, err
-	}
-	if observe != nil {
-		t.replay(observe)
-	}
-	if out, over := t.begin(); over {
-		return t.trimmed(out), nil
-	}
-	for {
-		e, err := l.Next(ctx)
-		if err != nil {
-			out := outcomeOf(l.Now(), ReasonTimedOut)
-			if ctx.Err() != nil {
-				err = nil
-			}
-			return t.trimmed(out), err
-		}
-		if observe != nil {
-			observe(e)
-		}
-		if out, over := t.take(&e); over {
-			return t.trimmed(out), nil
-		}
-		if o.UntilFirstEvent {
-			return t.trimmed(outcomeOf(l.Now(), ReasonFirstEvent)), nil
-		}
-	}
+	return t.trimmed(out), nil
 }
 
 // ended reports whether err says no more than that ctx is over.
@@ -77,138 +54,252 @@ func ended(ctx context.Context, err error) bool { return ctx.Err() != nil && err
 // turn decides when the one turn that a caller waits for is over.
 type turn struct {
 	TurnOptions
-	picture Picture
+	relay   *Relay
+	chat    uuid.UUID
+	observe func(Event)
 
-	queued   *client.QueuedMessage // Queued until it became a message
-	left     bool                  // it left the queue, its message is not there yet
-	answer   *client.Message       // to MessageID
-	lastID   int64                 // the last message of this turn
-	restless bool                  // the picture's rest is known to be over
+	listener *Listener
+	picture  Picture
+	earlier  []client.Message // between what the caller knows and the picture's messages
+	restless bool             // the picture's rest is known to be over
+
+	from   int64 // messages up to here are not of the turn's answer
+	open   bool  // the turn has begun, so that a user message is the next one's
+	lastID int64 // the last message of this turn
+	answer *client.Message
+
+	queued    *queued // Queued until it became a message
+	withdrawn bool    // it never will
 }
 
-// verify asks the server where a picture that was read before the call could be behind: whether the chat still rests, on
-// the same message, and what became of the queued message.
-func (t *turn) verify(ctx context.Context, r *Relay, chat uuid.UUID, fresh bool) error {
-	if t.Queued != nil {
-		return t.findQueued(ctx, r.client, chat)
+func (t *turn) run(ctx context.Context) (Outcome, error) {
+	if out, over, err := t.look(ctx); over || err != nil {
+		if t.listener != nil {
+			t.listener.Close()
+		}
+		return out, err
 	}
-	if fresh || !t.picture.Settled || t.MessageID > 0 {
+	defer t.listener.Close()
+	for {
+		e, err := t.listener.Next(ctx)
+		if ctx.Err() != nil {
+			return t.timedOut()
+		}
+		if err != nil {
+			return Outcome{}, err
+		}
+		out, over, err := t.take(ctx, &e)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return t.timedOut()
+		case over || err != nil:
+			return out, err
+		case t.UntilFirstEvent:
+			return outcomeOf(t.listener.Now(), ReasonFirstEvent), nil
+		}
+	}
+}
+
+// look follows the chat and looks whether the turn is over already.
+func (t *turn) look(ctx context.Context) (Outcome, bool, error) {
+	look, cancel := patient(ctx)
+	defer cancel()
+	var err error
+	if t.listener, err = t.relay.Follow(look, t.chat); err == nil {
+		t.picture = t.listener.Picture()
+		err = t.verify(look)
+	}
+	switch {
+	case err != nil && look.Err() != nil && ended(look, err): // nothing is known
+		return Outcome{Reason: ReasonTimedOut, LastID: t.AfterID}, true, nil
+	case err != nil:
+		return Outcome{}, false, err
+	}
+	t.replay()
+	return t.begin(look)
+}
+
+// timedOut is how far the chat is, unless what happened up to now and was not read yet ends the turn.
+func (t *turn) timedOut() (Outcome, error) {
+	now := t.relay.serial.Load()
+	look, cancel := context.WithTimeout(context.Background(), firstLook)
+	defer cancel()
+	for {
+		e, ok := t.listener.unread()
+		if !ok {
+			break
+		}
+		if out, over, err := t.take(look, &e); over || err != nil {
+			return out, err
+		}
+		if e.Serial >= now {
+			break
+		}
+	}
+	return outcomeOf(t.listener.Now(), ReasonTimedOut), nil
+}
+
+// verify asks the server where a picture that was read before the call could be behind, or does not reach back to what the
+// caller knows.
+func (t *turn) verify(ctx context.Context) error {
+	t.from, t.open = max(t.AfterID, t.MessageID), t.MessageID > 0
+	if t.Queued != nil {
+		return t.findQueued(ctx)
+	}
+	if t.from > 0 {
+		if err := t.readEarlier(ctx); err != nil {
+			return err
+		}
+	} else if last := t.lastPrompt(); last > 0 && !t.picture.Settled {
+		t.from, t.open = last, true
+	}
+	if t.listener.fresh || t.MessageID > 0 {
 		return nil
 	}
-	now, err := r.states.get(ctx, chat)
+	return t.checkRest(ctx)
+}
+
+// checkRest finds out whether the chat is still where a picture says that was there before.
+func (t *turn) checkRest(ctx context.Context) error {
+	page, err := t.relay.pages.get(ctx, t.chat)
 	if err != nil {
 		return err
 	}
-	page, err := r.pages.get(ctx, chat)
-	if err != nil {
-		return err
-	}
-	t.restless = now.Status.Busy() || slices.ContainsFunc(page.Messages, func(m client.Message) bool {
+	said := slices.ContainsFunc(page.Messages, func(m client.Message) bool {
 		return m.ID > t.picture.LastID && !m.IsContextOnly()
 	})
+	if !t.picture.Settled {
+		if said && t.AfterID == 0 { // the turn in the picture may be over; that of the last prompt is the one that runs
+			t.from, t.open = t.picture.LastID, false
+		}
+		return nil
+	}
+	now, err := t.relay.states.get(ctx, t.chat)
+	if err != nil {
+		return err
+	}
+	t.restless = said || now.Status.Busy()
+	if t.from == 0 {
+		t.from = t.picture.LastID
+	}
 	return nil
 }
 
-func (t *turn) findQueued(ctx context.Context, c *client.Client, chat uuid.UUID) error {
-	queue, messages := t.picture.Queue, t.picture.Messages
-	if !t.find(queue) {
-		page, err := c.ListMessages(ctx, chat, client.ListMessagesRequest{Limit: windowMessages})
+// lastPrompt is the last message that a user wrote; 0: none.
+func (t *turn) lastPrompt() int64 {
+	for i := len(t.picture.Messages) - 1; i >= 0; i-- {
+		if m := &t.picture.Messages[i]; m.Role == client.RoleUser && !m.IsContextOnly() {
+			return m.ID
+		}
+	}
+	return 0
+}
+
+// earlierPages bounds how far back a caller can have stopped: 1,000 messages before those of the picture.
+const earlierPages = 5
+
+// readEarlier reads what came after the messages that the caller knows and before those of the picture.
+func (t *turn) readEarlier(ctx context.Context) error {
+	after, p := t.from, &t.picture
+	for range earlierPages {
+		if !p.Truncated || len(p.Messages) == 0 || p.Messages[0].ID <= after+1 {
+			return nil
+		}
+		page, err := t.relay.client.ListMessages(ctx, t.chat, client.ListMessagesRequest{AfterID: after, Limit: pageMessages})
 		if err != nil {
 			return err
 		}
-		queue, messages = page.Queued, page.Messages
-		slices.Reverse(messages)
-	}
-	if t.find(queue) {
-		return nil
-	}
-	// It is a message by now, or about to be: queued messages lose their ids, but not their words.
-	for i := len(messages) - 1; i >= 0; i-- {
-		if m := &messages[i]; t.mayHaveQueued(m) && t.saysQueued(m) {
-			t.MessageID = m.ID
+		for i := range page.Messages { // oldest first
+			if m := page.Messages[i]; m.ID < p.Messages[0].ID {
+				t.earlier, after = append(t.earlier, m), m.ID
+			}
+		}
+		if !page.HasMore || len(page.Messages) == 0 || page.Messages[len(page.Messages)-1].ID >= p.Messages[0].ID {
 			return nil
 		}
 	}
-	t.queued, t.left = t.Queued, true
 	return nil
 }
 
-// mayHaveQueued reports whether the message came after the one that was queued, as it must to be it.
-func (t *turn) mayHaveQueued(m *client.Message) bool {
-	return m.Role == client.RoleUser && !m.IsContextOnly() && !m.CreatedAt.Before(t.Queued.CreatedAt)
-}
-
-func (t *turn) saysQueued(m *client.Message) bool {
-	queued := client.Message{Content: t.Queued.Content}
-	return m.Text() == queued.Text()
-}
-
-func (t *turn) find(queue []client.QueuedMessage) bool {
-	i := slices.IndexFunc(queue, func(q client.QueuedMessage) bool { return q.ID == t.Queued.ID })
-	if i < 0 {
-		return false
-	}
-	t.queued = &queue[i]
-	return true
-}
-
 // replay tells the messages that came between what the caller knows and the picture; whoever named nothing known asks for none.
-func (t *turn) replay(observe func(Event)) {
+func (t *turn) replay() {
 	known := max(t.AfterID, t.MessageID-1)
 	if known <= 0 && !t.New {
 		return
 	}
-	for i := range t.picture.Messages {
-		if m := t.picture.Messages[i]; m.ID > known {
-			observe(*event(client.StreamEvent{Type: client.EventMessage, ChatID: t.picture.Chat.ID, Message: &m}))
+	for _, messages := range [][]client.Message{t.earlier, t.picture.Messages} {
+		for i := range messages {
+			if m := messages[i]; m.ID > known {
+				t.observe(*event(client.StreamEvent{Type: client.EventMessage, ChatID: t.chat, Message: &m}))
+			}
 		}
 	}
 }
 
 // begin looks whether the picture already shows the end.
-func (t *turn) begin() (Outcome, bool) {
+func (t *turn) begin(ctx context.Context) (Outcome, bool, error) {
 	p := &t.picture
-	if t.queued != nil {
-		return Outcome{}, false
+	switch {
+	case t.withdrawn:
+		return t.outcomeOfWithdrawn(), true, nil
+	case t.queued != nil && p.Settled:
+		return t.leftInQueue(ctx)
+	case t.queued != nil:
+		return Outcome{}, false, nil
 	}
-	for i := range p.Messages {
-		if out, over := t.message(&p.Messages[i], p.Status, len(p.Queue)); over {
-			return out, true
+	for _, messages := range [][]client.Message{t.earlier, p.Messages} {
+		for i := range messages {
+			if out, over := t.message(&messages[i]); over {
+				return out, true, nil
+			}
 		}
 	}
 	if rest := outcomeOf(*p, ""); p.Settled && !t.restless && p.LastID >= t.MessageID && !t.answered(&rest) {
-		return rest, true
+		return rest, true, nil
 	}
 	if t.UntilFirstEvent && p.LastID > t.AfterID {
-		return outcomeOf(*p, ReasonFirstEvent), true
+		return outcomeOf(*p, ReasonFirstEvent), true, nil
 	}
-	return Outcome{}, false
+	return Outcome{}, false, nil
 }
 
 // take looks whether an event is the end.
-func (t *turn) take(e *Event) (Outcome, bool) {
+func (t *turn) take(ctx context.Context, e *Event) (Outcome, bool, error) {
+	t.observe(*e)
 	switch e.Type {
 	case client.EventStatus:
 		t.picture.Status = e.Status.Status
 	case client.EventQueueUpdate:
 		t.picture.Queue = e.QueuedMessages
-		if t.queued != nil && !t.find(e.QueuedMessages) {
-			t.left = true
+		if t.queued != nil {
+			return t.queueMoved(ctx)
 		}
 	case client.EventHistoryReset:
-		if e.GoneAfter < t.MessageID && (e.GoneBefore == 0 || t.MessageID < e.GoneBefore) {
-			t.MessageID = 0 // edited away: what matters now is that the chat comes to rest
-		}
+		t.forget(e)
 	case client.EventMessage:
 		if t.queued != nil {
-			t.leftQueue(e.Message)
-			return Outcome{}, false
+			return t.queueSaid(e.Message)
 		}
-		return t.message(e.Message, t.picture.Status, len(t.picture.Queue))
+		out, over := t.message(e.Message)
+		return out, over, nil
 	case EventSettled:
-		return *e.Outcome, e.Outcome.LastID >= t.MessageID && !t.answered(e.Outcome)
+		if t.queued != nil {
+			return t.leftInQueue(ctx)
+		}
+		return *e.Outcome, e.Outcome.LastID >= t.MessageID && !t.answered(e.Outcome), nil
 	}
-	return Outcome{}, false
+	return Outcome{}, false, nil
+}
+
+// forget what an edit took away. When that is the prompt of this turn, what matters now is the one that stands in its place.
+func (t *turn) forget(e *Event) {
+	gone := func(id int64) bool { return e.GoneAfter < id && (e.GoneBefore == 0 || id < e.GoneBefore) }
+	if t.answer != nil && gone(t.answer.ID) {
+		t.answer = nil
+	}
+	if t.from > 0 && gone(t.from) {
+		t.MessageID, t.from, t.open = 0, e.GoneAfter, false
+	}
 }
 
 // answered reports whether all that the chat asks for is on its way already.
@@ -218,35 +309,35 @@ func (t *turn) answered(o *Outcome) bool {
 	})
 }
 
-// leftQueue: the queued message became this one. Messages come before or after the queue_update without them.
-func (t *turn) leftQueue(m *client.Message) {
-	if t.mayHaveQueued(m) && (t.left || t.saysQueued(m)) {
-		t.MessageID, t.queued = m.ID, nil
-	}
-}
-
-// message notes the answer to MessageID. A user message after it begins the next turn, so this one is over, although a chat
+// message notes what belongs to the turn. A user message after it begins the next one, so this one is over, although a chat
 // that works off its queue does not rest in between.
-func (t *turn) message(m *client.Message, status client.Status, queued int) (Outcome, bool) {
-	if t.MessageID == 0 || m.ID <= t.MessageID || m.IsContextOnly() {
+func (t *turn) message(m *client.Message) (Outcome, bool) {
+	switch {
+	case m.ID <= t.from || m.IsContextOnly():
 		return Outcome{}, false
-	}
-	if m.Role != client.RoleUser {
-		if t.lastID = m.ID; m.Role == client.RoleAssistant {
+	case m.Role != client.RoleUser:
+		t.open, t.lastID = true, m.ID
+		if m.Role == client.RoleAssistant {
 			t.answer = m
 		}
 		return Outcome{}, false
+	case !t.open || t.UntilRest:
+		t.open, t.from, t.answer, t.lastID = true, m.ID, nil, 0
+		return Outcome{}, false
 	}
 	return Outcome{
-		Reason: ReasonSettled, Status: status, Message: t.answer, LastID: max(t.lastID, t.MessageID),
-		Unanswered: t.answer == nil, Queued: queued,
+		Reason: ReasonSettled, Status: t.picture.Status, Message: t.answer, LastID: max(t.lastID, t.from),
+		Unanswered: t.answer == nil, Queued: len(t.picture.Queue), Next: true,
 	}, true
 }
 
-// trimmed leaves out what the caller knows.
+// trimmed leaves out what the caller knows, and what belongs to the turns before.
 func (t *turn) trimmed(o Outcome) Outcome {
-	if o.Message != nil && o.Message.ID <= max(t.AfterID, t.MessageID) {
+	if o.Message != nil && o.Message.ID <= max(t.AfterID, t.MessageID) || t.queued != nil {
 		o.Message = nil
+	}
+	if t.queued != nil || o.LastID < t.MessageID {
+		o.Preview = nil
 	}
 	return o
 }
