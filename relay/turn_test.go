@@ -2,12 +2,17 @@ package relay_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/client"
@@ -270,4 +275,304 @@ func TestFollowFailsWithTheTypedError(t *testing.T) {
 		_, err = r.Watch(w.ctx)
 		require.Equal(t, client.KindUnauthorized, client.KindOf(err))
 	})
+}
+
+func (w *world) delete(chat uuid.UUID, queued int64) {
+	w.t.Helper()
+	require.NoError(w.t, w.client.DeleteQueuedMessage(w.ctx, chat, queued))
+}
+
+// get reads what the API says at an address of the chat, wherever this generation has it.
+func (w *world) get(chat uuid.UUID, rest string) string {
+	w.t.Helper()
+	for _, prefix := range []string{"/api/experimental", "/api/v2"} {
+		r, err := http.NewRequestWithContext(w.ctx, http.MethodGet, w.server.URL+prefix+"/chats/"+chat.String()+rest, nil)
+		require.NoError(w.t, err)
+		r.Header.Set("Coder-Session-Token", w.server.Users()[0].Token)
+		answer, err := http.DefaultClient.Do(r)
+		require.NoError(w.t, err)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(w.t, err)
+		answer.Body.Close()
+		if answer.StatusCode == http.StatusOK {
+			return string(body)
+		}
+	}
+	require.Fail(w.t, "the API does not say", rest)
+	return ""
+}
+
+// turns waits for several queued messages at once and returns their outcomes in this order.
+func (w *world) turns(chat uuid.UUID, queued ...*client.QueuedMessage) []relay.Outcome {
+	w.t.Helper()
+	outcomes := make([]relay.Outcome, len(queued))
+	var waits sync.WaitGroup
+	for i, q := range queued {
+		waits.Go(func() {
+			out, err := w.relay.Turn(w.ctx, chat, relay.TurnOptions{Queued: q}, nil)
+			assert.NoError(w.t, err)
+			outcomes[i] = out
+		})
+	}
+	waits.Wait()
+	return outcomes
+}
+
+func TestTurnsOfQueuedMessagesGetTheirOwnAnswers(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		for _, cut := range []bool{false, true} {
+			chat := w.create("SLOW 5 300")
+			l := w.follow(chat.ID)
+			w.until(l, client.EventMessagePart)
+			one, two, three := w.send(chat.ID, "one"), w.send(chat.ID, "two"), w.send(chat.ID, "three")
+			if cut { // both left the queue when the stream is back
+				w.server.CloseSockets("stream", 1001)
+			}
+			out := w.turns(chat.ID, three.QueuedMessage, one.QueuedMessage, two.QueuedMessage)
+			require.Equal(t, []string{"echo: three", "echo: one", "echo: two"}, []string{out[0].Text(), out[1].Text(), out[2].Text()})
+			require.False(t, out[0].Next)
+		}
+	})
+}
+
+func TestTurnsOfQueuedMessagesOfTheSameWordsGetTheirOwnAnswers(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 5 300")
+		w.until(w.follow(chat.ID), client.EventMessagePart)
+		one, two := w.send(chat.ID, "go on"), w.send(chat.ID, "go on")
+		out := w.turns(chat.ID, one.QueuedMessage, two.QueuedMessage)
+		require.Equal(t, "echo: go on", out[0].Text())
+		require.Equal(t, "echo: go on", out[1].Text())
+		require.Less(t, out[0].Message.ID, out[1].Message.ID)
+	})
+}
+
+func TestTurnOfAQueuedMessageThatIsWithdrawn(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 100 1000")
+		l := w.follow(chat.ID)
+		w.until(l, client.EventMessagePart)
+		first := l.Picture().Messages[0].ID
+		for name, withdraw := range map[string]func(q int64){
+			"deleted": func(q int64) { w.delete(chat.ID, q) },
+			"edited": func(int64) {
+				_, err := w.client.EditMessage(w.ctx, chat.ID, first, client.EditMessageRequest{Content: []client.InputPart{client.TextPart("SLOW 100 1000")}})
+				require.NoError(t, err)
+				first = l.Now().LastID
+			},
+		} {
+			queued := w.send(chat.ID, "never").QueuedMessage
+			require.NotNil(t, queued, name)
+			w.eventually(func() bool { return len(l.Now().Queue) == 1 }, "it is in the queue")
+			done := make(chan relay.Outcome, 1)
+			go func() {
+				out, err := w.relay.Turn(w.ctx, chat.ID, relay.TurnOptions{Queued: queued}, nil)
+				assert.NoError(t, err)
+				done <- out
+			}()
+			w.eventually(func() bool { return w.relay.Listeners(chat.ID) == 2 }, "somebody waits for it")
+			withdraw(queued.ID)
+			out := <-done
+			require.True(t, out.Withdrawn, name)
+			require.Empty(t, out.Text(), "what the chat says is no answer to it")
+			require.True(t, w.turn(chat.ID, relay.TurnOptions{Queued: queued}).Withdrawn, "also afterwards")
+			first = l.Now().Messages[0].ID
+		}
+	})
+}
+
+func TestTurnOfAQueuedMessageThatCannotRun(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 5 300")
+		w.until(w.follow(chat.ID), client.EventMessagePart)
+		w.send(chat.ID, "ERR 400")
+		stuck := w.send(chat.ID, "stuck").QueuedMessage
+		for range 2 { // while it is noticed, and when it was so before
+			out := w.turn(chat.ID, relay.TurnOptions{Queued: stuck})
+			require.Equal(t, relay.ReasonError, out.Reason)
+			require.NotNil(t, out.LastError)
+			require.Equal(t, 1, out.Queued)
+			require.Empty(t, out.Text())
+		}
+		require.NoError(t, w.client.PromoteQueuedMessage(w.ctx, chat.ID, stuck.ID))
+		require.Equal(t, "echo: stuck", w.turn(chat.ID, relay.TurnOptions{Queued: stuck}).Text())
+	})
+}
+
+func TestAWaitForAQueuedMessageTellsNothingOfTheTurnBefore(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 100 2000")
+		w.until(w.follow(chat.ID), client.EventMessagePart)
+		queued := w.send(chat.ID, "later").QueuedMessage
+		ctx, cancel := context.WithTimeout(w.ctx, 50*time.Millisecond)
+		defer cancel()
+		out, err := w.relay.Turn(ctx, chat.ID, relay.TurnOptions{Queued: queued}, nil)
+		require.NoError(t, err)
+		require.Equal(t, relay.ReasonTimedOut, out.Reason)
+		require.Equal(t, client.StatusRunning, out.Status)
+		require.Empty(t, out.Text())
+	})
+}
+
+func TestTurnFollowsOneTurnOfAChatThatWorksOffItsQueue(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 5 300")
+		w.until(w.follow(chat.ID), client.EventMessagePart)
+		w.send(chat.ID, "two")
+		w.send(chat.ID, "three")
+		first := w.turn(chat.ID, relay.TurnOptions{})
+		require.True(t, strings.HasPrefix(first.Text(), "chunk-0001"), first.Text())
+		require.Equal(t, relay.ReasonSettled, first.Reason)
+		require.True(t, first.Next)
+		for range 2 { // live, and when all is over
+			second := w.turn(chat.ID, relay.TurnOptions{AfterID: first.LastID})
+			require.Equal(t, "echo: two", second.Text())
+			require.True(t, second.Next)
+			third := w.turn(chat.ID, relay.TurnOptions{AfterID: second.LastID})
+			require.Equal(t, "echo: three", third.Text())
+			require.False(t, third.Next)
+			require.Nil(t, w.turn(chat.ID, relay.TurnOptions{AfterID: third.LastID}).Message)
+		}
+		require.Equal(t, "echo: three", w.turn(chat.ID, relay.TurnOptions{}).Text())
+	})
+}
+
+func TestTurnUntilRest(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 5 300")
+		w.until(w.follow(chat.ID), client.EventMessagePart)
+		w.send(chat.ID, "two")
+		out := w.turn(chat.ID, relay.TurnOptions{UntilRest: true})
+		require.Equal(t, "echo: two", out.Text())
+		require.False(t, out.Next)
+	})
+}
+
+// What happened before the deadline counts, though it was not read yet.
+func TestTurnReadsWhatIsThereBeforeItTimesOut(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 3 300")
+		other := w.follow(chat.ID)
+		ctx, cancel := context.WithDeadline(w.ctx, time.Now().Add(time.Second))
+		defer cancel()
+		out, err := w.relay.Turn(ctx, chat.ID, relay.TurnOptions{}, func(relay.Event) {
+			if ctx.Err() == nil { // a slow observer
+				w.until(other, relay.EventSettled)
+				<-ctx.Done()
+			}
+		})
+		require.NoError(t, err)
+		require.Equal(t, relay.ReasonSettled, out.Reason)
+	})
+}
+
+func TestTurnHasTimeForAFirstLook(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("HANG 20")
+		w.server.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodGet {
+				time.Sleep(50 * time.Millisecond)
+			}
+			return false
+		})
+		ctx, cancel := context.WithTimeout(w.ctx, time.Millisecond)
+		defer cancel()
+		out, err := w.relay.Turn(ctx, chat.ID, relay.TurnOptions{}, nil)
+		require.NoError(t, err)
+		require.Equal(t, relay.ReasonTimedOut, out.Reason)
+		require.True(t, out.Status.Busy(), out.Status)
+		require.NotZero(t, out.LastID)
+	})
+}
+
+func TestTurnReachesBackToWhatTheCallerKnows(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("message 0")
+		first := w.turn(chat.ID, relay.TurnOptions{})
+		const more = 40
+		var ids []int64
+		for i := range more {
+			sent := w.send(chat.ID, fmt.Sprint("message ", i+1))
+			ids = append(ids, sent.Message.ID, w.turn(chat.ID, relay.TurnOptions{MessageID: sent.Message.ID}).LastID)
+		}
+		late := relay.New(w.client, quick)
+		defer late.Close()
+		var told []int64
+		out, err := late.Turn(w.ctx, chat.ID, relay.TurnOptions{AfterID: first.LastID}, func(e relay.Event) {
+			if e.Message != nil {
+				told = append(told, e.Message.ID)
+			}
+		})
+		require.NoError(t, err)
+		require.Equal(t, ids, told)
+		require.Equal(t, "echo: message 1", out.Text())
+		require.True(t, out.Next)
+		out, err = late.Turn(w.ctx, chat.ID, relay.TurnOptions{MessageID: ids[0]}, nil)
+		require.NoError(t, err)
+		require.Equal(t, "echo: message 1", out.Text(), "its answer is older than the picture")
+	})
+}
+
+// A listener that comes while the first read is on its way must not take that for the state after its question.
+func TestTurnDoesNotTrustAReadThatBeganBefore(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("one")
+		w.turn(chat.ID, relay.TurnOptions{})
+		stale := map[string]string{}
+		path := func(r *http.Request) string {
+			_, rest, _ := strings.Cut(r.URL.Path, chat.ID.String())
+			return rest
+		}
+		for _, rest := range []string{"", "/messages"} {
+			stale[rest] = w.get(chat.ID, rest)
+		}
+		reading, joined := make(chan struct{}), make(chan struct{})
+		var reads atomic.Int64
+		w.server.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+			body, ok := stale[path(r)]
+			if r.Method != http.MethodGet || !ok || r.Header.Get("Upgrade") != "" || reads.Add(1) > 2 {
+				return false
+			}
+			if path(r) == "" {
+				close(reading)
+				<-joined
+			}
+			rw.Header().Set("Content-Type", "application/json")
+			_, err := rw.Write([]byte(body))
+			assert.NoError(t, err)
+			return true
+		})
+		late := relay.New(w.client, quick)
+		defer late.Close()
+		before := make(chan error, 1)
+		go func() {
+			_, err := late.Turn(w.ctx, chat.ID, relay.TurnOptions{}, nil)
+			before <- err
+		}()
+		<-reading
+		w.send(chat.ID, "two")
+		answer := make(chan string, 1)
+		go func() {
+			out, err := late.Turn(w.ctx, chat.ID, relay.TurnOptions{}, nil)
+			assert.NoError(t, err)
+			answer <- out.Text()
+		}()
+		w.eventually(func() bool { return late.Listeners(chat.ID) == 2 }, "the second asks")
+		close(joined)
+		require.Equal(t, "echo: two", <-answer)
+		require.NoError(t, <-before)
+	})
+}
+
+func TestFollowNoticesThatAChatWaitsForCapacityNoLongerThoughItIsSilent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Options{Generation: simulator.August2026, Capacity: 1, Speed: 20, RateLimit: -1})
+	first := w.create("SLOW 100 1000")
+	second := w.create("HANG 600")
+	l := w.follow(second.ID)
+	require.True(t, l.Picture().WaitsForCapacity)
+	_, err := w.client.InterruptChat(w.ctx, first.ID)
+	require.NoError(t, err)
+	events := w.until(l, relay.EventCapacity)
+	require.False(t, events[len(events)-1].WaitsForCapacity)
 }
