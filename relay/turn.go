@@ -142,53 +142,66 @@ func (t *turn) timedOut() (Outcome, error) {
 // verify asks the server where a picture that was read before the call could be behind, or does not reach back to what the
 // caller knows.
 func (t *turn) verify(ctx context.Context) error {
-	t.from, t.open = max(t.AfterID, t.MessageID), t.MessageID > 0
 	if t.Queued != nil {
 		return t.findQueued(ctx)
 	}
-	if t.from > 0 {
+	t.from, t.open = max(t.AfterID, t.MessageID), t.MessageID > 0
+	switch {
+	case t.from > 0:
 		if err := t.readEarlier(ctx); err != nil {
 			return err
 		}
-	} else if last := t.lastPrompt(); last > 0 && !t.picture.Settled {
-		t.from, t.open = last, true
-	}
-	if t.listener.fresh || t.MessageID > 0 {
-		return nil
-	}
-	return t.checkRest(ctx)
-}
-
-// checkRest finds out whether the chat is still where a picture says that was there before.
-func (t *turn) checkRest(ctx context.Context) error {
-	page, err := t.relay.pages.get(ctx, t.chat)
-	if err != nil {
-		return err
-	}
-	said := slices.ContainsFunc(page.Messages, func(m client.Message) bool {
-		return m.ID > t.picture.LastID && !m.IsContextOnly()
-	})
-	if !t.picture.Settled {
-		if said && t.AfterID == 0 { // the turn in the picture may be over; that of the last prompt is the one that runs
-			t.from, t.open = t.picture.LastID, false
-		}
-		return nil
-	}
-	now, err := t.relay.states.get(ctx, t.chat)
-	if err != nil {
-		return err
-	}
-	t.restless = said || now.Status.Busy()
-	if t.from == 0 {
+	case t.picture.Settled:
 		t.from = t.picture.LastID
+	default:
+		t.from = lastPrompt(t.picture.Messages)
+		t.open = t.from > 0
+	}
+	switch {
+	case t.listener.fresh || t.MessageID > 0:
+		return nil
+	case t.picture.Settled:
+		return t.checkRest(ctx)
+	case t.AfterID == 0:
+		return t.checkPrompt(ctx)
 	}
 	return nil
 }
 
-// lastPrompt is the last message that a user wrote; 0: none.
-func (t *turn) lastPrompt() int64 {
-	for i := len(t.picture.Messages) - 1; i >= 0; i-- {
-		if m := &t.picture.Messages[i]; m.Role == client.RoleUser && !m.IsContextOnly() {
+// checkRest finds out whether the chat rests still, on the same message.
+func (t *turn) checkRest(ctx context.Context) error {
+	now, err := t.relay.states.get(ctx, t.chat)
+	if err != nil {
+		return err
+	}
+	page, err := t.relay.pages.get(ctx, t.chat)
+	if err != nil {
+		return err
+	}
+	t.restless = now.Status.Busy() || slices.ContainsFunc(page.Messages, func(m client.Message) bool {
+		return m.ID > t.picture.LastID && !m.IsContextOnly()
+	})
+	return nil
+}
+
+// checkPrompt finds out whether the turn in the picture is the one that runs.
+func (t *turn) checkPrompt(ctx context.Context) error {
+	page, err := t.relay.pages.get(ctx, t.chat)
+	if err != nil {
+		return err
+	}
+	messages := slices.Clone(page.Messages) // the page is shared, and its newest come first
+	slices.Reverse(messages)
+	if last := lastPrompt(messages); last > t.from {
+		t.from, t.open = last, true
+	}
+	return nil
+}
+
+// lastPrompt is the last message that a user wrote; 0: none. The messages come oldest first.
+func lastPrompt(messages []client.Message) int64 {
+	for i := len(messages) - 1; i >= 0; i-- {
+		if m := &messages[i]; m.Role == client.RoleUser && !m.IsContextOnly() {
 			return m.ID
 		}
 	}

@@ -434,6 +434,12 @@ func TestTurnFollowsOneTurnOfAChatThatWorksOffItsQueue(t *testing.T) {
 			require.Nil(t, w.turn(chat.ID, relay.TurnOptions{AfterID: third.LastID}).Message)
 		}
 		require.Equal(t, "echo: three", w.turn(chat.ID, relay.TurnOptions{}).Text())
+		late := relay.New(w.client, quick)
+		defer late.Close()
+		last, err := late.Turn(w.ctx, chat.ID, relay.TurnOptions{}, nil)
+		require.NoError(t, err)
+		require.Equal(t, "echo: three", last.Text())
+		require.False(t, last.Next)
 	})
 }
 
