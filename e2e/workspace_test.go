@@ -467,15 +467,16 @@ func TestEndToEndGitOfRealRepositories(t *testing.T) {
 func TestEndToEndGitResource(t *testing.T) {
 	r := newRepository(t, map[string]string{"a.txt": "a\n"})
 	r.write(map[string]string{"a.txt": "b\n"})
+	changed := r.state() // git lets one at a time work in a repository
 	withAgent(t, onEverySimulator, func(t *testing.T, p *peer, chat string, a *agent) {
 		heavy := simulator.GitRepository{RepoRoot: "/z", Branch: "b", UnifiedDiff: "Total diff too large to show. Size: 4.1 MiB. Showing branch and remote only."}
-		a.report(r.state())
+		a.report(changed)
 		a.report(heavy)
 		text, mime := p.resource("coder://chats/" + chat + "/git")
 		require.Equal(t, "application/json", mime)
 		all := trees(t, text)
 		require.Len(t, all, 2, text)
-		require.Equal(t, r.state().UnifiedDiff, all[0]["diff"])
+		require.Equal(t, changed.UnifiedDiff, all[0]["diff"])
 		require.Equal(t, heavy.UnifiedDiff, all[1]["diff"])
 		require.Contains(t, all[1]["note"], "no diff")
 	})
