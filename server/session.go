@@ -31,7 +31,8 @@ type session struct {
 	subscriptions map[string]func() // by address
 	pumps         map[uuid.UUID]*pump
 	voices        map[uuid.UUID]*voice
-	messages      map[uuid.UUID]int64 // the last of each chat that was told as an event
+
+	messages memory
 }
 
 type sessionKey struct{}
@@ -45,7 +46,7 @@ func (s *Server) sessionOf(t *transport.Session) *session {
 		caller := s.callerOf(t.Context())
 		own := &session{
 			server: s, transport: t,
-			subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}, voices: map[uuid.UUID]*voice{}, messages: map[uuid.UUID]int64{},
+			subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}, voices: map[uuid.UUID]*voice{},
 		}
 		own.tools = &tools.Session{Caller: caller, Config: s.options.Config, Peer: own, Unusable: s.options.Unusable}
 		own.tools.OneCall = callerFrom(t.Context()) != nil && mcp.IsModernProtocol(t.ProtocolVersion())
