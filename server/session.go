@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -197,6 +198,11 @@ func (s *session) Roots(ctx context.Context) []string {
 		}
 	}
 	return folders
+}
+
+// Cancelled implements tools.Peer.
+func (s *session) Cancelled(ctx context.Context) bool {
+	return errors.Is(context.Cause(ctx), transport.ErrCancelled)
 }
 
 // Concerns implements tools.Peer.

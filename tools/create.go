@@ -253,7 +253,8 @@ type waitArgs struct {
 
 func (w waitArgs) none() bool { return w.WaitSeconds == nil || *w.WaitSeconds == 0 }
 
-// follow waits for a turn as long as the arguments say, and tells the peer what happens meanwhile.
+// follow waits for a turn as long as the arguments say, and tells the peer what happens meanwhile. A wait that is cut short says how far the turn is, like
+// one that ran out, unless the client took the call back.
 func (s *Session) follow(ctx context.Context, chat uuid.UUID, o relay.TurnOptions, w waitArgs) (relay.Outcome, error) {
 	s.Peer.Concerns(chat)
 	if w.InterruptOnCancel {
@@ -267,13 +268,14 @@ func (s *Session) follow(ctx context.Context, chat uuid.UUID, o relay.TurnOption
 		s.Peer.Event(ctx, chat, e)
 		tell.event(e)
 	})
-	if err == nil && outcome.Status == "" && ctx.Err() == nil {
+	switch {
+	case err != nil:
+	case s.Peer.Cancelled(ctx), outcome.Status == "" && ctx.Err() != nil:
+		err = ctx.Err()
+	case outcome.Status == "":
 		outcome, err = s.glance(ctx, chat, o)
 	}
-	if err == nil && ctx.Err() != nil {
-		return outcome, ctx.Err()
-	}
-	return outcome, err
+	return outcome, s.ended(ctx, err)
 }
 
 // glance is how far the turn is when the wait was over before the chat could be seen at all.
@@ -293,9 +295,10 @@ func (s *Session) glance(ctx context.Context, chat uuid.UUID, o relay.TurnOption
 	return outcome, err
 }
 
-// interruptOn stops the chat when the call was cancelled. The cancelled call's context is of no use for that any more.
+// interruptOn stops the chats when the client took the call back, and at no other end of it: a server that is restarted must not stop anybody's work. The
+// context of such a call is of no use for that any more.
 func (s *Session) interruptOn(ctx context.Context, chats ...uuid.UUID) {
-	if ctx.Err() == nil {
+	if !s.Peer.Cancelled(ctx) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

@@ -39,6 +39,7 @@ func (*listener) Event(context.Context, uuid.UUID, relay.Event) {}
 func (*listener) Changed(context.Context, client.WatchEvent)    {}
 func (*listener) Roots(context.Context) []string                { return nil }
 func (*listener) Concerns(uuid.UUID)                            {}
+func (*listener) Cancelled(context.Context) bool                { return false }
 
 func event(e client.StreamEvent) relay.Event { return relay.Event{StreamEvent: e} }
 
