@@ -3,6 +3,7 @@ package tools_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -301,9 +302,9 @@ func TestACallThatIsCutShortSaysWhyAndWhatToDo(t *testing.T) {
 		arguments object
 		next      string
 	}{
-		"a read":   {"get_chat", object{}, "call it again: another replica"},
-		"a write":  {"create_chat", object{"prompt": "x"}, "it may have taken effect: look with list_chats or list_chat_messages before you call it again"},
-		"a wait":   {"stream_chat", object{}, "call it again: another replica"},
+		"a read":  {"get_chat", object{}, "call it again: another replica"},
+		"a write": {"create_chat", object{"prompt": "x"}, "it may have taken effect: look with list_chats or list_chat_messages before you call it again"},
+		"a wait":  {"stream_chat", object{}, "call it again: another replica"},
 	} {
 		for _, cause := range []error{errStopped, errTakenBack, context.Canceled} {
 			if c.tool != "create_chat" {
@@ -314,6 +315,7 @@ func TestACallThatIsCutShortSaysWhyAndWhatToDo(t *testing.T) {
 				if c.tool == "create_chat" && r.Method == http.MethodGet {
 					return false
 				}
+				_, _ = io.Copy(io.Discard, r.Body) // or nobody notices that the caller hangs up
 				cancel(cause)
 				<-r.Context().Done()
 				return true
