@@ -78,7 +78,7 @@ func TestEveryEventIsToldInAFewWords(t *testing.T) {
 			{partEvent(client.Part{Type: client.PartToolCall, ToolName: "odd\nname", Args: json.RawMessage(`[1]`)}), `running: "odd\nname" (0 s)`},
 			{partEvent(client.Part{Type: client.PartToolResult, ToolName: "execute"}), "running: read the result of execute (0 s)"},
 			{partEvent(client.Part{Type: client.PartText, Text: "Done"}), "running: writing its answer (0 s)"},
-			{event(client.StreamEvent{Type: client.EventRetry, Retry: &client.RetryEvent{DelayMS: 2400, Error: "over\nloaded"}}), `running: waits 2s to retry after "over\nloaded" (0 s)`},
+			{event(client.StreamEvent{Type: client.EventRetry, Retry: &client.RetryEvent{DelayMS: 2400, Error: "over\nloaded"}}), `running: tries again in 2 s after "over\nloaded" (0 s)`},
 			{event(client.StreamEvent{Type: client.EventActionRequired}), "running: waits for tool results (0 s)"},
 			{event(client.StreamEvent{Type: client.EventError, Error: &client.ChatError{Message: "no\nkey"}}), `running: failed: "no\nkey" (0 s)`},
 			{event(client.StreamEvent{Type: client.EventMessage, Message: &client.Message{Role: client.RoleUser}}), "running (0 s)"},
