@@ -333,6 +333,51 @@ func TestACallThatIsCutShortSaysWhyAndWhatToDo(t *testing.T) {
 	}
 }
 
+func TestAWaitForCapacityIsToldByEveryWait(t *testing.T) {
+	o := unlimited(simulator.August2026)
+	o.Capacity = 1
+	b := newBench(t, o)
+	asks, other := b.chat("hello", uuid.Nil), b.chat("other", uuid.Nil)
+	_, asking := b.ok("send_chat_message", object{"chat": asks, "text": "hello", "wait_seconds": 15})
+	b.ok("create_chat", object{"prompt": "SLOW 2000 20"})
+	var ids []any
+	for name, arguments := range map[string]object{
+		"create_chat":       {"prompt": "waits"},
+		"send_chat_message": {"chat": other, "text": "waits"},
+		"edit_chat_message": {"chat": asks, "message_id": asking["message_id"], "text": "waits"},
+	} {
+		arguments["wait_seconds"] = 2.5
+		text, waiting := b.ok(name, arguments)
+		require.Equal(t, true, waiting["waits_for_capacity"], "%s: %s", name, text)
+		require.Equal(t, "timed_out", waiting["reason"], name)
+		require.Contains(t, text, "It waits for capacity: the deployment generates for others first. The wait is over (timed_out);", name)
+		require.NotContains(t, text, "Still running", name)
+		ids = append(ids, waiting["id"])
+	}
+	for _, id := range ids {
+		text, streamed := b.ok("stream_chat", object{"chat": id, "wait_seconds": 0.5})
+		require.Equal(t, true, streamed["waits_for_capacity"], text)
+	}
+}
+
+func TestAWaitThatCannotSeeTheChatSaysSo(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	b.sim.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/chats/") {
+			return false
+		}
+		<-r.Context().Done()
+		return true
+	})
+	f := b.fails("create_chat", object{"prompt": "x", "wait_seconds": 0.1})
+	require.Equal(t, "timeout", f.Kind)
+	require.Regexp(t, `^the chat [0-9a-f-]{36} was created, but waiting for it failed: 127.0.0.1:\d+ did not say in time how the chat stands$`, f.Message)
+	require.Contains(t, f.Next, "do not send it again")
+	f = b.fails("stream_chat", object{"chat": uuid.New(), "wait_seconds": 0.1})
+	require.Equal(t, "timeout", f.Kind)
+	require.Contains(t, f.Next, "call stream_chat again")
+}
+
 // rude is an MCP client whose code breaks.
 type rude struct{ listening }
 

@@ -64,7 +64,7 @@ func (t turn) text(chat uuid.UUID) string {
 	var b strings.Builder
 	switch t.Reason {
 	case relay.ReasonTimedOut:
-		fmt.Fprintf(&b, "%s the wait is over (timed_out); stream_chat goes on waiting%s.%s", t.still(), t.from(), before(t.Text, " So far:"))
+		fmt.Fprintf(&b, "%s wait is over (timed_out); stream_chat goes on waiting%s.%s", t.still(), t.from(), before(t.Text, " So far:"))
 	case relay.ReasonFirstEvent:
 		fmt.Fprintf(&b, "Something happened (first_event), and the chat is %s; stream_chat goes on%s.%s", view.Word(string(t.status)), t.from(), before(t.Text, " So far:"))
 	case relay.ReasonRequiresAction:
@@ -84,12 +84,12 @@ func (t turn) text(chat uuid.UUID) string {
 	return b.String()
 }
 
-// still is the beginning of a sentence about a turn that goes on.
+// still is the beginning of what is said about a wait that ran out.
 func (t turn) still() string {
 	if t.WaitsForCapacity {
-		return "It waits for capacity: the deployment generates for others first;"
+		return "It waits for capacity: the deployment generates for others first. The"
 	}
-	return "Still " + view.Word(string(t.status)) + ","
+	return "Still " + view.Word(string(t.status)) + ", the"
 }
 
 // from is where to go on from, when there is such a place.
