@@ -140,7 +140,7 @@ func (t turn) failed() string {
 func (t turn) ended() string {
 	if t.Withdrawn {
 		return "The queued message was taken out of the queue before it ran (withdrawn): somebody deleted it, or edited an earlier message. " +
-			"There is nothing to wait for; send it again if it is still wanted."
+			"There is nothing to wait for; send it again if it is still wanted. The chat is " + view.Word(string(t.status)) + "."
 	}
 	if t.Unanswered {
 		text := "The turn ended without an answer (unanswered): it was interrupted before the first word, or the server lost it. Send the message again, or edit_chat_message it."

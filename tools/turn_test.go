@@ -11,7 +11,6 @@ import (
 
 	"coder-chats-mcp/client"
 	"coder-chats-mcp/relay"
-	"coder-chats-mcp/view"
 )
 
 func spoken(text string) *client.Message {
@@ -36,7 +35,7 @@ func TestATurnIsToldByHowItEnded(t *testing.T) {
 			Reason: relay.ReasonSettled, Status: client.StatusRunning, LastID: 7, Unanswered: true,
 		},
 		"The queued message was taken out of the queue before it ran (withdrawn): somebody deleted it, or edited an earlier message." +
-			" There is nothing to wait for; send it again if it is still wanted.": {
+			" There is nothing to wait for; send it again if it is still wanted. The chat is running.": {
 			Reason: relay.ReasonSettled, Status: client.StatusRunning, LastID: 7, Withdrawn: true,
 		},
 		"Still running, the wait is over (timed_out); stream_chat goes on waiting with after_id 7. So far:\n> Hi": {
@@ -116,12 +115,4 @@ func TestWarningsAndDeletedIDsHaveTheirSize(t *testing.T) {
 	require.Equal(t, 9900, a.MoreDeleted)
 	require.Equal(t, warnings[:2], sent{Warnings: warnings[:2]}.within(16_000).Warnings)
 	require.Equal(t, []string{strings.Repeat("w", 10) + "…"}, fewer(warnings[:1], 10))
-}
-
-func TestCallsShareTheRoomForTheirArguments(t *testing.T) {
-	calls := []view.PendingCall{{ID: "a", Args: "12"}, {ID: "b", Args: strings.Repeat("x", 100)}, {ID: "c", Args: strings.Repeat("y", 100)}}
-	require.Equal(t, 62, view.CutCalls(calls, 62))
-	require.Equal(t, view.PendingCall{ID: "a", Args: "12"}, calls[0])
-	require.Equal(t, 70, calls[1].Cut)
-	require.Equal(t, 70, calls[2].Cut)
 }
