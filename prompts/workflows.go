@@ -43,7 +43,7 @@ var check = Prompt{
 		t.step(way{"", "Say in a few sentences: what it was asked, what is done, what it does now or waits for, and what you would do next. Change nothing: no message, no interrupt, unless I say so."})
 		t.line("")
 		t.note("A chat in requires_action waits for the results of tool calls; `submit_tool_results` is the answer, after I agreed.", "submit_tool_results")
-		t.note("One that ended without an answer (`unanswered`) lost its turn: propose to send the message again.", "send_chat_message")
+		t.note("One that ended without an answer (`unanswered`) was interrupted before its first word, or the server lost its turn: propose to send the message again.", "send_chat_message")
 		t.line("%s", quoted)
 	},
 }

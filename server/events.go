@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -19,9 +20,10 @@ import (
 type voice struct {
 	mu       sync.Mutex
 	speakers []any
-	told     int64         // relay.Event.Serial of the last one told
-	before   int64         // told when the first speaker became that
-	moved    chan struct{} // closed and renewed when told or speakers change
+	telling  bool          // one of them is at it, even if it has left
+	last     int64         // relay.Event.Serial of the last one told
+	before   int64         // last when the first speaker became that
+	moved    chan struct{} // closed and renewed when any of these change
 }
 
 // join reports whether the speaker was not in the line before.
@@ -40,7 +42,7 @@ func (v *voice) leave(speaker any) (empty bool) {
 	defer v.mu.Unlock()
 	at := slices.Index(v.speakers, speaker)
 	if at == 0 {
-		v.before = v.told
+		v.before = v.last
 	}
 	if at >= 0 {
 		v.speakers = slices.Delete(v.speakers, at, at+1)
@@ -54,21 +56,21 @@ func (v *voice) wake() {
 	v.moved = make(chan struct{})
 }
 
-// say tells the event, or waits until another speaker did.
+var errLeft = errors.New("whoever heard it has left")
+
+// say tells the event, or waits until another speaker did. It fails when the speaker has left: the others tell what it did not.
 func (v *voice) say(ctx context.Context, speaker any, serial int64, tell func() error) error {
 	for {
-		v.mu.Lock()
-		told, moved := v.told, v.moved
-		first := v.speakers[0] == speaker
-		if first {
-			told = v.before // it may tell several of one number: the joined rest of what it missed
-		}
-		v.mu.Unlock()
-		switch {
-		case serial <= told:
+		now, moved := v.turn(speaker, serial)
+		switch now {
+		case passed:
 			return nil
-		case first:
-			return v.tell(serial, tell)
+		case gone:
+			return errLeft
+		case mine:
+			err := tell()
+			v.told(speaker, serial, err == nil)
+			return err
 		}
 		select {
 		case <-moved:
@@ -78,15 +80,47 @@ func (v *voice) say(ctx context.Context, speaker any, serial int64, tell func() 
 	}
 }
 
-func (v *voice) tell(serial int64, tell func() error) error {
-	if err := tell(); err != nil {
-		return err
-	}
+// turn is what a speaker has to do about an event.
+type turn int
+
+const (
+	later  turn = iota // when moved is closed
+	mine               // it must tell it, and say so with told
+	passed             // it was told
+	gone               // it is not in the line
+)
+
+func (v *voice) turn(speaker any, serial int64) (now turn, moved <-chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.told = max(v.told, serial)
+	at, known := slices.Index(v.speakers, speaker), v.last
+	if at == 0 {
+		known = v.before // it may tell several of one number: the joined rest of what it missed
+	}
+	switch {
+	case serial <= known:
+		return passed, nil
+	case at < 0:
+		return gone, nil
+	case at > 0 || v.telling:
+		return later, v.moved
+	}
+	v.telling = true
+	return mine, nil
+}
+
+// told ends a turn.
+func (v *voice) told(speaker any, serial int64, success bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.telling = false
+	if success {
+		v.last = max(v.last, serial)
+	}
+	if slices.Index(v.speakers, speaker) != 0 { // it left meanwhile
+		v.before = v.last
+	}
 	v.wake()
-	return nil
 }
 
 // joinVoice puts a speaker into the line of a chat. Whoever is new in it must leave.
@@ -130,30 +164,12 @@ func (s *session) Event(ctx context.Context, chat uuid.UUID, e relay.Event) {
 	s.told(chat, v.say(ctx, ctx, e.Serial, tell))
 }
 
-// logOnce leaves out messages that the session was told: what one call tells late, from the state of the chat, another may have told live.
+// logOnce leaves out messages that the session was told.
 func (s *session) logOnce(ctx context.Context, chat uuid.UUID, e relay.Event) error {
 	if e.Type != client.EventMessage {
 		return s.logEvent(ctx, chat, e)
 	}
-	s.mu.Lock()
-	before := s.messages[chat]
-	news := e.Message.ID > before
-	if news {
-		s.messages[chat] = e.Message.ID
-	}
-	s.mu.Unlock()
-	if !news {
-		return nil
-	}
-	err := s.logEvent(ctx, chat, e)
-	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.messages[chat] == e.Message.ID {
-			s.messages[chat] = before
-		}
-	}
-	return err
+	return s.messages.once(ctx, chat, e.Message.ID, func() error { return s.logEvent(ctx, chat, e) })
 }
 
 // logEvent joins nothing: while the outbox is full it waits, and the relay joins what comes meanwhile.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,8 @@ type session struct {
 	subscriptions map[string]func() // by address
 	pumps         map[uuid.UUID]*pump
 	voices        map[uuid.UUID]*voice
-	messages      map[uuid.UUID]int64 // the last of each chat that was told as an event
+
+	messages memory
 }
 
 type sessionKey struct{}
@@ -45,7 +47,7 @@ func (s *Server) sessionOf(t *transport.Session) *session {
 		caller := s.callerOf(t.Context())
 		own := &session{
 			server: s, transport: t,
-			subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}, voices: map[uuid.UUID]*voice{}, messages: map[uuid.UUID]int64{},
+			subscriptions: map[string]func(){}, pumps: map[uuid.UUID]*pump{}, voices: map[uuid.UUID]*voice{},
 		}
 		own.tools = &tools.Session{Caller: caller, Config: s.options.Config, Peer: own, Unusable: s.options.Unusable}
 		own.tools.OneCall = callerFrom(t.Context()) != nil && mcp.IsModernProtocol(t.ProtocolVersion())
@@ -196,6 +198,11 @@ func (s *session) Roots(ctx context.Context) []string {
 		}
 	}
 	return folders
+}
+
+// Cancelled implements tools.Peer.
+func (s *session) Cancelled(ctx context.Context) bool {
+	return errors.Is(context.Cause(ctx), transport.ErrCancelled)
 }
 
 // Concerns implements tools.Peer.

@@ -269,6 +269,40 @@ func TestEventsOfAChatComeOnceHoweverManyHearIt(t *testing.T) {
 	require.Len(t, p.notifications("notifications/message", chat), before)
 }
 
+// messagesOf are the ids of the messages of a chat that were told as events, in order.
+func (p *peer) messagesOf(chat string) (ids []int64) {
+	p.t.Helper()
+	for _, e := range p.notifications("notifications/message", `"type":"message"`) {
+		var event struct {
+			Logger string
+			Data   struct{ Message struct{ ID int64 } }
+		}
+		require.NoError(p.t, json.Unmarshal([]byte(e), &event))
+		if event.Logger == "chat/"+chat {
+			ids = append(ids, event.Data.Message.ID)
+		}
+	}
+	return ids
+}
+
+func TestOlderMessagesAreToldAfterNewerOnesAndOnce(t *testing.T) {
+	p := connect(t, simulated(t, simulator.Options{}), nil)
+	chat := p.chat("hello")
+	for _, text := range []string{"second", "third"} {
+		p.tool("send_chat_message", object{"chat": chat, "text": text, "wait_seconds": 30})
+	}
+	var ids []int64
+	for _, m := range p.tool("list_chat_messages", object{"chat": chat})["messages"].([]any) {
+		ids = append(ids, int64(m.(object)["id"].(float64)))
+	}
+	require.Len(t, ids, 6)
+	require.Nil(t, p.request("logging/setLevel", object{"level": "debug"}).Error)
+	for _, known := range []int64{ids[3], ids[0], ids[0], ids[4]} {
+		p.tool("stream_chat", object{"chat": chat, "after_id": known, "wait_seconds": 30})
+	}
+	require.Equal(t, []int64{ids[4], ids[5], ids[1], ids[2], ids[3]}, p.messagesOf(chat))
+}
+
 func TestLevelsOfEvents(t *testing.T) {
 	p := connect(t, simulated(t, simulator.Options{Speed: 5}), nil)
 	require.Nil(t, p.request("logging/setLevel", object{"level": "debug"}).Error)

@@ -77,3 +77,43 @@ func TestAVoiceHasNotToldWhatFailed(t *testing.T) {
 	require.Equal(t, []int64{1}, told.all)
 	require.True(t, v.leave("second"))
 }
+
+func TestWhoHasLeftAVoiceTellsNothingAndWaitsForNobody(t *testing.T) {
+	told := &words{}
+	alone := newVoice("only")
+	require.True(t, alone.leave("only"))
+	require.ErrorIs(t, alone.say(t.Context(), "only", 1, told.tell(1)), errLeft)
+
+	v := newVoice("first", "second")
+	waiting := make(chan error)
+	go func() { waiting <- v.say(t.Context(), "second", 1, told.tell(1)) }()
+	require.False(t, v.leave("second"))
+	require.ErrorIs(t, <-waiting, errLeft)
+	require.Empty(t, told.all)
+	require.NoError(t, v.say(t.Context(), "first", 1, told.tell(1)))
+	require.NoError(t, v.say(t.Context(), "second", 1, told.tell(1)), "it was told")
+	require.Equal(t, []int64{1}, told.all)
+}
+
+func TestWhatIsBeingToldByOneWhoLeavesIsNotToldTwice(t *testing.T) {
+	v, told := newVoice("first", "second"), &words{}
+	telling, goOn := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		_ = v.say(t.Context(), "first", 1, func() error {
+			close(telling)
+			<-goOn
+			return told.tell(1)()
+		})
+	})
+	<-telling
+	require.False(t, v.leave("first"))
+	all.Go(func() {
+		for _, serial := range []int64{1, 2} {
+			_ = v.say(t.Context(), "second", serial, told.tell(serial))
+		}
+	})
+	close(goOn)
+	all.Wait()
+	require.Equal(t, []int64{1, 2}, told.all)
+}

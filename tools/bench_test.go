@@ -3,6 +3,7 @@ package tools_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"testing"
@@ -84,6 +85,13 @@ func (l *listening) told() []string {
 func (l *listening) Event(context.Context, uuid.UUID, relay.Event) {}
 func (l *listening) Changed(context.Context, client.WatchEvent)    {}
 func (l *listening) Concerns(uuid.UUID)                            {}
+func (l *listening) Cancelled(ctx context.Context) bool            { return context.Cause(ctx) == errTakenBack }
+
+// errTakenBack is the cause of the end of a call that its client cancelled; errStopped of one that its server cut short.
+var (
+	errTakenBack = errors.New("the client took it back")
+	errStopped   = errors.New("the server stops")
+)
 
 func (l *listening) Roots(ctx context.Context) []string {
 	l.mu.Lock()

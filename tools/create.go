@@ -71,11 +71,26 @@ type createChatArgs struct {
 // requestLabel marks a chat with the request that made it. The API has no idempotency; a label does it, and outlives this process.
 const requestLabel = "coder-chats-mcp.request-id"
 
-// created is a chat with what came of its first turn, when that was waited for.
+// created is a chat, as briefly as answers about what happened to one are, with what came of its first turn, when that was waited for.
 type created struct {
-	view.Chat
-	Existing bool `json:"existing,omitempty"` // request_id had made it before
+	ID       uuid.UUID     `json:"id"`
+	Title    string        `json:"title"`
+	Status   client.Status `json:"status"`
+	URL      string        `json:"url"`
+	Archived bool          `json:"archived,omitempty"`
+	Error    *view.Failure `json:"last_error,omitempty"` // of an earlier turn
+	Warnings []string      `json:"warnings,omitempty"`
+	Existing bool          `json:"existing,omitempty"` // request_id had made it before
 	turn
+}
+
+// creation is the answer before the turn was waited for.
+func (s *Session) creation(c client.Chat, existing bool) created {
+	most := s.Config.MaxOutputBytes
+	return created{
+		ID: c.ID, Title: c.Title, Status: c.Status, URL: s.chatURL(c.ID), Archived: c.Archived, Existing: existing,
+		Error: view.FailureOf(c.LastError).Within(most / 4), Warnings: fewer(c.Warnings, most/8), turn: turn{WaitsForCapacity: c.QueuedForCapacity},
+	}
 }
 
 var _ = declare(Spec{
@@ -97,7 +112,7 @@ var _ = declare(Spec{
 		return nil, err
 	}
 	s.Peer.Concerns(chat.ID)
-	answer := created{Chat: view.BriefChat(*chat, s.chatURL(chat.ID)), Existing: existing}
+	answer := s.creation(*chat, existing)
 	verb := "Created"
 	if existing {
 		verb = "Found the one of that request_id:"
@@ -110,8 +125,11 @@ var _ = declare(Spec{
 	if err != nil {
 		return nil, afterwards(s, "the chat "+chat.ID.String()+" was created", err)
 	}
-	answer.take(s, outcome)
-	return textf(answer, "%s. %s%s\n%s", head, answer.URL, warned(answer.Warnings), answer.turn.text(chat.ID)), nil
+	answer.Error = nil // the turn has it
+	return s.answer(outcome, func(t turn) *Result {
+		answer.turn, answer.Status = t, t.status
+		return textf(answer, "%s. %s%s\n%s", head, answer.URL, warned(answer.Warnings), t.text(chat.ID))
+	}), nil
 })
 
 // warned are the API's warnings as sentences that follow another.
@@ -253,7 +271,8 @@ type waitArgs struct {
 
 func (w waitArgs) none() bool { return w.WaitSeconds == nil || *w.WaitSeconds == 0 }
 
-// follow waits for a turn as long as the arguments say, and tells the peer what happens meanwhile.
+// follow waits for a turn as long as the arguments say, and tells the peer what happens meanwhile. A wait that is cut short says how far the turn is, like
+// one that ran out, unless the client took the call back.
 func (s *Session) follow(ctx context.Context, chat uuid.UUID, o relay.TurnOptions, w waitArgs) (relay.Outcome, error) {
 	s.Peer.Concerns(chat)
 	if w.InterruptOnCancel {
@@ -267,35 +286,28 @@ func (s *Session) follow(ctx context.Context, chat uuid.UUID, o relay.TurnOption
 		s.Peer.Event(ctx, chat, e)
 		tell.event(e)
 	})
-	if err == nil && outcome.Status == "" && ctx.Err() == nil {
-		outcome, err = s.glance(ctx, chat, o)
+	switch {
+	case err != nil:
+	case s.Peer.Cancelled(ctx), outcome.Status == "" && ctx.Err() != nil:
+		err = ctx.Err()
+	case outcome.Status == "":
+		err = s.unseen()
 	}
-	if err == nil && ctx.Err() != nil {
-		return outcome, ctx.Err()
-	}
-	return outcome, err
+	return outcome, s.ended(ctx, err)
 }
 
-// glance is how far the turn is when the wait was over before the chat could be seen at all.
-func (s *Session) glance(ctx context.Context, chat uuid.UUID, o relay.TurnOptions) (relay.Outcome, error) {
-	const patience = 5 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	known := o.AfterID
-	o.UntilFirstEvent, o.AfterID = true, -1 // something is always newer than that
-	outcome, err := s.Relay.Turn(ctx, chat, o, nil)
-	if outcome.Message != nil && outcome.Message.ID <= known {
-		outcome.Message = nil
+// unseen is the failure of a wait that ended before anybody could see how the chat stands.
+func (s *Session) unseen() *Failure {
+	return &Failure{
+		Kind: string(client.KindTimeout), Message: s.Client.Host().URL().Host + " did not say in time how the chat stands",
+		Next: "call stream_chat again, or look with get_chat",
 	}
-	if outcome.Reason == relay.ReasonFirstEvent {
-		outcome.Reason = relay.ReasonTimedOut
-	}
-	return outcome, err
 }
 
-// interruptOn stops the chat when the call was cancelled. The cancelled call's context is of no use for that any more.
+// interruptOn stops the chats when the client took the call back, and at no other end of it: a server that is restarted must not stop anybody's work. The
+// context of such a call is of no use for that any more.
 func (s *Session) interruptOn(ctx context.Context, chats ...uuid.UUID) {
-	if ctx.Err() == nil {
+	if !s.Peer.Cancelled(ctx) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

@@ -3,6 +3,7 @@ package tools_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/client"
@@ -234,32 +236,41 @@ func TestACancelledWaitInterruptsWhenAskedTo(t *testing.T) {
 		_, chat := b.ok("get_chat", object{"chat": id})
 		return chat["status"]
 	}
-	run := func(name string, arguments object) {
+	run := func(cause error, name string, arguments object) (result *mcp.CallToolResult) {
 		peer := b.record()
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r := b.callWith(ctx, name, arguments)
-			if !r.IsError || !strings.HasPrefix(textOf(t, r), "timeout: the call was cancelled") {
-				t.Errorf("%s: %v", name, r.Content)
-			}
+			result = b.callWith(ctx, name, arguments)
 		}()
-		require.Eventually(t, func() bool { return len(peer.told()) > 0 && b.sim.Requests()["GET /chats/{chat}/messages"] > 0 }, 10*time.Second, 5*time.Millisecond)
-		cancel()
+		require.Eventually(t, func() bool { return len(peer.told()) > 1 }, 10*time.Second, 5*time.Millisecond)
+		cancel(cause)
 		<-done
+		if cause == errTakenBack {
+			require.Equal(t, "timeout", failure(t, result).Kind)
+			require.Equal(t, "the call was cancelled", failure(t, result).Message)
+		}
+		return result
 	}
 	_, kept := b.ok("create_chat", object{"prompt": "SLOW 2000 20"})
 	require.Eventually(t, func() bool { return status(kept["id"]) == "running" }, 10*time.Second, 10*time.Millisecond)
-	run("stream_chat", object{"chat": kept["id"]})
+	run(errTakenBack, "stream_chat", object{"chat": kept["id"]})
 	require.Equal(t, "running", status(kept["id"]), "a wait that is given up leaves the chat alone")
-	run("stream_chat", object{"chat": kept["id"], "interrupt_on_cancel": true})
+	for _, cause := range []error{errStopped, context.Canceled} {
+		text, cut := okay(t, run(cause, "stream_chat", object{"chat": kept["id"], "interrupt_on_cancel": true}))
+		require.Equal(t, true, cut["timed_out"])
+		require.Equal(t, "running", cut["status"])
+		require.Contains(t, text, "stream_chat goes on waiting")
+		require.Equal(t, "running", status(kept["id"]), "nobody took the call back")
+	}
+	run(errTakenBack, "stream_chat", object{"chat": kept["id"], "interrupt_on_cancel": true})
 	require.Eventually(t, func() bool { return status(kept["id"]) == "waiting" }, 10*time.Second, 10*time.Millisecond)
 
 	b.ok("send_chat_message", object{"chat": kept["id"], "text": "SLOW 2000 20"})
 	require.Eventually(t, func() bool { return status(kept["id"]) == "running" }, 10*time.Second, 10*time.Millisecond)
-	run("await_chats", object{"chats": []any{kept["id"]}, "interrupt_on_cancel": true})
+	run(errTakenBack, "await_chats", object{"chats": []any{kept["id"]}, "interrupt_on_cancel": true})
 	require.Eventually(t, func() bool { return status(kept["id"]) == "waiting" }, 10*time.Second, 10*time.Millisecond)
 }
 
@@ -282,6 +293,89 @@ func TestAWaitThatFailsSaysThatTheChatIsThere(t *testing.T) {
 	require.Contains(t, f.Next, "do not send it again")
 	f = b.fails("send_chat_message", object{"chat": quiet.ID, "text": "x", "wait_seconds": 10})
 	require.Contains(t, f.Message, "the message was sent, but waiting for it failed: ")
+}
+
+func TestACallThatIsCutShortSaysWhyAndWhatToDo(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	for name, c := range map[string]struct {
+		tool      string
+		arguments object
+		next      string
+	}{
+		"a read":  {"get_chat", object{}, "call it again: another replica"},
+		"a write": {"create_chat", object{"prompt": "x"}, "it may have taken effect: look with list_chats or list_chat_messages before you call it again"},
+		"a wait":  {"stream_chat", object{}, "call it again: another replica"},
+	} {
+		for _, cause := range []error{errStopped, errTakenBack, context.Canceled} {
+			if c.tool != "create_chat" {
+				c.arguments["chat"] = uuid.New()
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			b.sim.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+				if c.tool == "create_chat" && r.Method == http.MethodGet {
+					return false
+				}
+				_, _ = io.Copy(io.Discard, r.Body) // or nobody notices that the caller hangs up
+				cancel(cause)
+				<-r.Context().Done()
+				return true
+			})
+			f := failure(t, b.callWith(ctx, c.tool, c.arguments))
+			if cause == errStopped {
+				require.Equal(t, "unavailable", f.Kind, name)
+				require.Equal(t, "this MCP server is stopping and cut the call short", f.Message, name)
+				require.Contains(t, f.Next, c.next, name)
+				continue
+			}
+			require.Equal(t, "timeout", f.Kind, name)
+			require.Equal(t, "the call was cancelled", f.Message, name)
+		}
+	}
+}
+
+func TestAWaitForCapacityIsToldByEveryWait(t *testing.T) {
+	o := unlimited(simulator.August2026)
+	o.Capacity = 1
+	b := newBench(t, o)
+	asks, other := b.chat("hello", uuid.Nil), b.chat("other", uuid.Nil)
+	_, asking := b.ok("send_chat_message", object{"chat": asks, "text": "hello", "wait_seconds": 15})
+	b.ok("create_chat", object{"prompt": "SLOW 2000 20"})
+	var ids []any
+	for name, arguments := range map[string]object{
+		"create_chat":       {"prompt": "waits"},
+		"send_chat_message": {"chat": other, "text": "waits"},
+		"edit_chat_message": {"chat": asks, "message_id": asking["message_id"], "text": "waits"},
+	} {
+		arguments["wait_seconds"] = 2.5
+		text, waiting := b.ok(name, arguments)
+		require.Equal(t, true, waiting["waits_for_capacity"], "%s: %s", name, text)
+		require.Equal(t, "timed_out", waiting["reason"], name)
+		require.Contains(t, text, "It waits for capacity: the deployment generates for others first. The wait is over (timed_out);", name)
+		require.NotContains(t, text, "Still running", name)
+		ids = append(ids, waiting["id"])
+	}
+	for _, id := range ids {
+		text, streamed := b.ok("stream_chat", object{"chat": id, "wait_seconds": 0.5})
+		require.Equal(t, true, streamed["waits_for_capacity"], text)
+	}
+}
+
+func TestAWaitThatCannotSeeTheChatSaysSo(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	b.sim.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/chats/") {
+			return false
+		}
+		<-r.Context().Done()
+		return true
+	})
+	f := b.fails("create_chat", object{"prompt": "x", "wait_seconds": 0.1})
+	require.Equal(t, "timeout", f.Kind)
+	require.Regexp(t, `^the chat [0-9a-f-]{36} was created, but waiting for it failed: 127.0.0.1:\d+ did not say in time how the chat stands$`, f.Message)
+	require.Contains(t, f.Next, "do not send it again")
+	f = b.fails("stream_chat", object{"chat": uuid.New(), "wait_seconds": 0.1})
+	require.Equal(t, "timeout", f.Kind)
+	require.Contains(t, f.Next, "call stream_chat again")
 }
 
 // rude is an MCP client whose code breaks.

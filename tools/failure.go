@@ -58,6 +58,34 @@ func KindOf(result *mcp.CallToolResult) string {
 	return f.Kind
 }
 
+// cut is an error that came of the end of a call's context, with why that ended.
+type cut struct {
+	error
+	cancelled bool // by the client, or nobody says why; else this server is stopping
+}
+
+func (c *cut) Unwrap() error { return c.error }
+
+// ended adds to an error of a call why the call's context ended, if it did.
+func (s *Session) ended(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if err == nil || cause == nil || errors.Is(cause, context.DeadlineExceeded) {
+		return err
+	}
+	return &cut{err, errors.Is(cause, context.Canceled) || s.Peer.Cancelled(ctx)}
+}
+
+// failure is for a call that got no answer of the API any more; api, if not nil, says how far it came.
+func (c *cut) failure(t Spec, api *client.Error) *Failure {
+	if c.cancelled {
+		return &Failure{Kind: string(client.KindTimeout), Message: "the call was cancelled", Next: "what was sent before that is done; look with get_chat"}
+	}
+	return &Failure{
+		Kind: string(client.KindUnavailable), Message: "this MCP server is stopping and cut the call short",
+		Next: after(t, api, "call it again: another replica answers it, or this server once it is back"),
+	}
+}
+
 // explain turns what a tool returned into a Failure.
 func explain(t Spec, s *Session, err error) *Failure {
 	var own *Failure
@@ -73,10 +101,13 @@ func explain(t Spec, s *Session, err error) *Failure {
 		return &Failure{Kind: string(noDiff.Kind), Message: noDiff.Message, Next: noDiff.Next}
 	}
 	var api *client.Error
-	if errors.As(err, &api) {
-		return explainAPI(t, s, api)
-	}
+	var over *cut
+	answered := errors.As(err, &api) && api.Status != 0
 	switch {
+	case errors.As(err, &over) && !answered:
+		return over.failure(t, api)
+	case api != nil:
+		return explainAPI(t, s, api)
 	case errors.Is(err, context.Canceled):
 		return &Failure{Kind: string(client.KindTimeout), Message: "the call was cancelled", Next: "what was sent before that is done; look with get_chat"}
 	case errors.Is(err, context.DeadlineExceeded):

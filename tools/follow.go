@@ -38,8 +38,9 @@ var _ = declare(Spec{
 	if err != nil {
 		return nil, err
 	}
-	answer := streamed{Chat: a.Chat, Status: outcome.Status, turn: turnOf(outcome, s.Config.MaxOutputBytes)}
-	return &Result{Text: fmt.Sprintf("Chat %s. %s", a.Chat, answer.turn.text(a.Chat)), Structured: answer}, nil
+	return s.answer(outcome, func(t turn) *Result {
+		return textf(streamed{Chat: a.Chat, Status: t.status, turn: t}, "Chat %s. %s", a.Chat, t.text(a.Chat))
+	}), nil
 })
 
 type watchChatsArgs struct {

@@ -125,13 +125,15 @@ type sendMessageArgs struct {
 
 // sent is a message that was stored or queued, with what came of its turn when that was waited for.
 type sent struct {
-	Chat      uuid.UUID     `json:"id"`
-	MessageID int64         `json:"message_id,omitempty"`
-	QueuedID  int64         `json:"queued_message_id,omitempty"`
-	Queued    bool          `json:"queued"`
-	Deleted   []int64       `json:"deleted_message_ids,omitempty"`
-	Status    client.Status `json:"status,omitempty"`
-	Warnings  []string      `json:"warnings,omitempty"`
+	Chat        uuid.UUID     `json:"id"`
+	MessageID   int64         `json:"message_id,omitempty"`
+	QueuedID    int64         `json:"queued_message_id,omitempty"`
+	Queued      bool          `json:"queued"`
+	Waits       bool          `json:"still_queued,omitempty"` // the chat rests, and what it rests in keeps the message in the queue
+	Deleted     []int64       `json:"deleted_message_ids,omitempty"`
+	MoreDeleted int           `json:"more_deleted,omitempty"` // so many ids were left out for size
+	Status      client.Status `json:"status,omitempty"`
+	Warnings    []string      `json:"warnings,omitempty"`
 	turn
 
 	queued *client.QueuedMessage
@@ -173,7 +175,7 @@ var _ = declare(Spec{
 		answer.MessageID = response.Message.ID
 		head += fmt.Sprintf(" as message %d.", answer.MessageID)
 	}
-	return s.answered(ctx, answer, head+warned(response.Warnings), a.waitArgs)
+	return s.answered(ctx, answer, head, a.waitArgs)
 })
 
 // leaveRequiresAction ends a wait for tool results before a message interrupts it: servers of May would leave the message stuck in the queue
@@ -192,6 +194,8 @@ func (s *Session) leaveRequiresAction(ctx context.Context, id uuid.UUID) error {
 // answered waits for the turn of what was sent, when asked to.
 func (s *Session) answered(ctx context.Context, answer sent, head string, w waitArgs) (*Result, error) {
 	s.Peer.Concerns(answer.Chat)
+	answer = answer.within(s.Config.MaxOutputBytes)
+	head += warned(answer.Warnings)
 	if w.none() {
 		return &Result{Text: head, Structured: answer}, nil
 	}
@@ -199,8 +203,38 @@ func (s *Session) answered(ctx context.Context, answer sent, head string, w wait
 	if err != nil {
 		return nil, afterwards(s, "the message was sent", err)
 	}
-	answer.turn, answer.Status = turnOf(outcome, s.Config.MaxOutputBytes), outcome.Status
-	return &Result{Text: head + "\n" + answer.turn.text(answer.Chat), Structured: answer}, nil
+	if answer.Waits = s.stillQueued(ctx, answer, outcome); answer.Waits {
+		head += "\n" + waitsInQueue(answer.QueuedID, outcome.Reason)
+	}
+	return s.answer(outcome, func(t turn) *Result {
+		answer.turn, answer.Status = t, t.status
+		return &Result{Text: head + "\n" + t.text(answer.Chat), Structured: answer}
+	}), nil
+}
+
+// within leaves the turn's outcome the most of so many bytes.
+func (a sent) within(most int) sent {
+	const id = 20 // bytes of the longest one, with its comma
+	a.Warnings = fewer(a.Warnings, most/8)
+	if n := most / 8 / id; len(a.Deleted) > n {
+		a.Deleted, a.MoreDeleted = a.Deleted[:n], len(a.Deleted)-n
+	}
+	return a
+}
+
+// stillQueued reports whether a chat rests so that the queued message cannot run. It may also be the message itself that failed, or asks for something,
+// with others behind it.
+func (s *Session) stillQueued(ctx context.Context, a sent, o relay.Outcome) bool {
+	rests := o.Reason == relay.ReasonError || o.Reason == relay.ReasonRequiresAction
+	return rests && a.QueuedID > 0 && o.Queued > 0 && s.queued(ctx, a.Chat, a.QueuedID) == nil
+}
+
+// waitsInQueue says what frees a queued message.
+func waitsInQueue(id int64, reason relay.Reason) string {
+	if reason == relay.ReasonRequiresAction {
+		return fmt.Sprintf("It still waits in the queue (still_queued): the turn before it asks for results of tools. submit_tool_results first, or manage_chat_queue takes message %d out.", id)
+	}
+	return fmt.Sprintf("It still waits in the queue (still_queued): the turn before it failed, and after a failure the queue stands. manage_chat_queue with message_id %d and action promote runs it.", id)
 }
 
 type editMessageArgs struct {
@@ -230,7 +264,7 @@ var _ = declare(Spec{
 	}
 	answer := sent{Chat: a.Chat, MessageID: response.Message.ID, Deleted: response.DeletedMessageIDs, Warnings: response.Warnings}
 	head := fmt.Sprintf("Message %d of chat %s is now message %d; what followed is deleted.", a.MessageID, a.Chat, answer.MessageID)
-	return s.answered(ctx, answer, head+warned(response.Warnings), a.waitArgs)
+	return s.answered(ctx, answer, head, a.waitArgs)
 })
 
 type listPromptsArgs struct {

@@ -24,7 +24,8 @@ type narrator struct {
 	repeats sync.WaitGroup
 
 	mu     sync.Mutex
-	status client.Status
+	status client.Status // "" until an event tells it: those of a chat that runs already may not
+	queued bool          // it runs by name only
 	doing  string
 	what   string // said last
 	told   string // with the time
@@ -78,15 +79,17 @@ func (n *narrator) event(e relay.Event) {
 	switch e.Type {
 	case client.EventStatus:
 		n.status, n.doing = e.Status.Status, ""
+	case relay.EventCapacity:
+		n.queued = e.WaitsForCapacity
 	case client.EventMessagePart:
-		n.status = client.StatusRunning
+		n.status, n.queued = client.StatusRunning, false
 		n.doing = doing(e.MessagePart.Part, n.doing)
 	case client.EventMessage:
 		if e.Message.Role == client.RoleUser {
 			n.doing = ""
 		}
 	case client.EventRetry:
-		n.doing = fmt.Sprintf("waits %s to retry after %s", (time.Duration(e.Retry.DelayMS) * time.Millisecond).Round(time.Second), view.Inline(e.Retry.Error, 80))
+		n.doing = fmt.Sprintf("tries again in %.0f s after %s", float64(e.Retry.DelayMS)/1000, view.Inline(e.Retry.Error, 80))
 	case client.EventActionRequired:
 		n.doing = "waits for tool results"
 	case client.EventError:
@@ -94,17 +97,29 @@ func (n *narrator) event(e relay.Event) {
 	default:
 		return
 	}
-	if n.status == "" {
-		return
+	if what := n.inWords(); what != "" {
+		n.what = what
+		n.tell()
 	}
-	n.what = string(n.status)
-	if n.status.Idle() && n.status != client.StatusError {
-		n.what = "done" // to a person the API's word, waiting, says the opposite
+}
+
+// inWords is how the chat stands; "" while nothing is known. It runs with mu held.
+func (n *narrator) inWords() string {
+	switch {
+	case n.queued:
+		return "waits for capacity"
+	case n.status.Busy() && n.doing != "":
+		return string(n.status) + ": " + n.doing
+	case n.doing != "":
+		return n.doing
+	case n.status == client.StatusRequiresAction:
+		return "waits for tool results"
+	case n.status == client.StatusError:
+		return "failed"
+	case n.status.Idle():
+		return "the turn is over" // to a person the API's word, waiting, says the opposite; and "done" is wrong between two turns
 	}
-	if n.doing != "" {
-		n.what += ": " + n.doing
-	}
-	n.tell()
+	return view.Line(string(n.status), 40)
 }
 
 // tell runs with mu held.

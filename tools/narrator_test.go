@@ -39,8 +39,13 @@ func (*listener) Event(context.Context, uuid.UUID, relay.Event) {}
 func (*listener) Changed(context.Context, client.WatchEvent)    {}
 func (*listener) Roots(context.Context) []string                { return nil }
 func (*listener) Concerns(uuid.UUID)                            {}
+func (*listener) Cancelled(context.Context) bool                { return false }
 
 func event(e client.StreamEvent) relay.Event { return relay.Event{StreamEvent: e} }
+
+func statusEvent(s client.Status) relay.Event {
+	return event(client.StreamEvent{Type: client.EventStatus, Status: &client.StatusEvent{Status: s}})
+}
 
 func partEvent(p client.Part) relay.Event {
 	return event(client.StreamEvent{Type: client.EventMessagePart, MessagePart: &client.PartEvent{Part: p}})
@@ -77,7 +82,7 @@ func TestEveryEventIsToldInAFewWords(t *testing.T) {
 			{partEvent(client.Part{Type: client.PartToolCall, ToolName: "odd\nname", Args: json.RawMessage(`[1]`)}), `running: "odd\nname" (0 s)`},
 			{partEvent(client.Part{Type: client.PartToolResult, ToolName: "execute"}), "running: read the result of execute (0 s)"},
 			{partEvent(client.Part{Type: client.PartText, Text: "Done"}), "running: writing its answer (0 s)"},
-			{event(client.StreamEvent{Type: client.EventRetry, Retry: &client.RetryEvent{DelayMS: 2400, Error: "over\nloaded"}}), `running: waits 2s to retry after "over\nloaded" (0 s)`},
+			{event(client.StreamEvent{Type: client.EventRetry, Retry: &client.RetryEvent{DelayMS: 2400, Error: "over\nloaded"}}), `running: tries again in 2 s after "over\nloaded" (0 s)`},
 			{event(client.StreamEvent{Type: client.EventActionRequired}), "running: waits for tool results (0 s)"},
 			{event(client.StreamEvent{Type: client.EventError, Error: &client.ChatError{Message: "no\nkey"}}), `running: failed: "no\nkey" (0 s)`},
 			{event(client.StreamEvent{Type: client.EventMessage, Message: &client.Message{Role: client.RoleUser}}), "running (0 s)"},
@@ -88,7 +93,41 @@ func TestEveryEventIsToldInAFewWords(t *testing.T) {
 			}
 			require.Equal(t, c.want, n.told)
 		}
+		for _, c := range []struct {
+			event relay.Event
+			want  string
+		}{
+			{relay.Event{StreamEvent: client.StreamEvent{Type: relay.EventCapacity}, WaitsForCapacity: true}, "waits for capacity (0 s)"},
+			{statusEvent(client.StatusRunning), "waits for capacity (0 s)"},
+			{relay.Event{StreamEvent: client.StreamEvent{Type: relay.EventCapacity}}, "running (0 s)"},
+			{statusEvent(client.StatusWaiting), "the turn is over (0 s)"},
+			{statusEvent(client.StatusPending), "pending (0 s)"},
+			{statusEvent(client.StatusRequiresAction), "waits for tool results (0 s)"},
+			{event(client.StreamEvent{Type: client.EventActionRequired}), "waits for tool results (0 s)"},
+			{statusEvent(client.StatusError), "failed (0 s)"},
+			{event(client.StreamEvent{Type: client.EventError, Error: &client.ChatError{Message: "no key"}}), `failed: "no key" (0 s)`},
+			{statusEvent("dreaming\n"), "dreaming (0 s)"},
+		} {
+			n.event(c.event)
+			require.Equal(t, c.want, n.told)
+		}
+		peer.take()
 		n.event(event(client.StreamEvent{Type: "hologram"}))
 		require.Empty(t, peer.take())
+	})
+}
+
+func TestWhatHappensBeforeTheFirstStatusIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peer := &listener{}
+		n := narrate(t.Context(), peer, "waits for the chat")
+		defer n.end()
+		peer.take()
+		n.event(event(client.StreamEvent{Type: client.EventMessage, Message: &client.Message{Role: client.RoleUser}}))
+		require.Empty(t, peer.take(), "it says nothing of how the chat stands")
+		n.event(event(client.StreamEvent{Type: client.EventRetry, Retry: &client.RetryEvent{DelayMS: 4000, Error: "overloaded"}}))
+		require.Equal(t, []string{`tries again in 4 s after "overloaded" (0 s)`}, peer.take())
+		n.event(partEvent(client.Part{Type: client.PartText, Text: "Hi"}))
+		require.Equal(t, []string{"running: writing its answer (0 s)"}, peer.take())
 	})
 }

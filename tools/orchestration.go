@@ -66,8 +66,10 @@ var _ = declare(Spec{
 	if err != nil {
 		return nil, afterwards(s, "the results were submitted", err)
 	}
-	answer.turn, answer.Status = turnOf(outcome, s.Config.MaxOutputBytes), outcome.Status
-	return &Result{Text: head + "\n" + answer.turn.text(a.Chat), Structured: answer}, nil
+	return s.answer(outcome, func(t turn) *Result {
+		answer.turn, answer.Status = t, t.status
+		return &Result{Text: head + "\n" + t.text(a.Chat), Structured: answer}
+	}), nil
 })
 
 type manageQueueArgs struct {

@@ -1,12 +1,16 @@
 package tools_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/stretchr/testify/require"
 
+	"coder-chats-mcp/client"
 	"coder-chats-mcp/simulator"
 	"coder-chats-mcp/tools"
 )
@@ -89,4 +93,105 @@ func TestAQueuedMessageThatIsNotThereIsNeitherDeletedNorPromoted(t *testing.T) {
 			require.Contains(t, f.Message, fmt.Sprintf("the queue has %v", sent["queued_message_id"]))
 		}
 	})
+}
+
+func TestAQueuedMessageThatCannotRunSaysWhatFreesIt(t *testing.T) {
+	generations(t, func(t *testing.T, g simulator.Generation) {
+		for blocking, c := range map[string]struct{ reason, frees string }{
+			"ERR 400":        {"error", "manage_chat_queue with message_id %v and action promote runs it."},
+			"TOOL lookup {}": {"requires_action", "submit_tool_results first, or manage_chat_queue takes message %v out."},
+		} {
+			b := newBench(t, unlimited(g))
+			_, chat := b.ok("create_chat", object{"prompt": "SLOW 30 20", "dynamic_tools": []object{{"name": "lookup"}}})
+			b.ok("send_chat_message", object{"chat": chat["id"], "text": blocking})
+			text, sent := b.ok("send_chat_message", object{"chat": chat["id"], "text": "later", "wait_seconds": 15})
+			require.Equal(t, c.reason, sent["reason"], text)
+			require.Equal(t, true, sent["still_queued"])
+			require.Equal(t, 1.0, sent["queue_length"])
+			require.Contains(t, text, "It still waits in the queue (still_queued): ")
+			require.Contains(t, text, fmt.Sprintf(c.frees, sent["queued_message_id"]))
+		}
+	})
+}
+
+func TestAQueuedMessageThatRanAndFailedWaitsForNothing(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	_, chat := b.ok("create_chat", object{"prompt": "SLOW 30 20"})
+	failing := make(chan *mcp.CallToolResult)
+	go func() {
+		failing <- b.call("send_chat_message", object{"chat": chat["id"], "text": "ERR 400", "wait_seconds": 15})
+	}()
+	require.Eventually(t, func() bool { return b.queueLength(chat["id"]) == 1 }, waitLimit, waitStep)
+	b.ok("send_chat_message", object{"chat": chat["id"], "text": "behind it"})
+	text, sent := okay(t, <-failing)
+	require.Equal(t, "error", sent["reason"], text)
+	require.Equal(t, 1.0, sent["queue_length"])
+	require.NotContains(t, sent, "still_queued")
+	require.NotContains(t, text, "still waits")
+	require.NotContains(t, text, "send_chat_message tries again", "it would wait behind the queue")
+}
+
+// queueLength is how many messages wait in a chat's queue.
+func (b *bench) queueLength(chat any) int {
+	page, err := b.session.Client.ListMessages(b.t.Context(), uuid.MustParse(chat.(string)), client.ListMessagesRequest{Limit: 1})
+	require.NoError(b.t, err)
+	return len(page.Queued)
+}
+
+func TestATurnThatIsFollowedByTheNextSaysSo(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	id := b.chat("hello", uuid.Nil)
+	first := make(chan *mcp.CallToolResult)
+	go func() {
+		first <- b.call("send_chat_message", object{"chat": id, "text": "SLOW 30 20", "wait_seconds": 15})
+	}()
+	require.Eventually(t, func() bool {
+		_, chat := b.ok("get_chat", object{"chat": id})
+		return chat["status"] == "running"
+	}, waitLimit, waitStep)
+	b.ok("send_chat_message", object{"chat": id, "text": "SLOW 2000 20"})
+	text, sent := okay(t, <-first)
+	require.Equal(t, "settled", sent["reason"])
+	require.Equal(t, "running", sent["status"])
+	require.Contains(t, text, fmt.Sprintf("Done; the chat goes on with the next message (running), which stream_chat follows with after_id %.0f. It says to this one:\n> chunk-0001", sent["after_id"]))
+}
+
+func TestFurtherCallsAreNewOnes(t *testing.T) {
+	generations(t, func(t *testing.T, g simulator.Generation) {
+		b := newBench(t, unlimited(g))
+		_, chat := b.ok("create_chat", object{"prompt": "TOOL lookup {}", "wait_seconds": 15, "dynamic_tools": []object{{"name": "lookup"}}})
+		first := list(chat, "pending_calls")[0]["tool_call_id"]
+		b.ok("send_chat_message", object{"chat": chat["id"], "text": `TOOL lookup {"key":"b"}`})
+		_, answered := b.ok("submit_tool_results", object{"chat": chat["id"], "results": []object{{"tool_call_id": first, "output": 1}}, "wait_seconds": 15})
+		require.Equal(t, "requires_action", answered["reason"])
+		calls := list(answered, "pending_calls")
+		require.Len(t, calls, 1)
+		require.NotEqual(t, first, calls[0]["tool_call_id"])
+		require.Equal(t, `{"key":"b"}`, calls[0]["args"])
+	})
+}
+
+func TestTheArgumentsOfPendingCallsHaveTheirSize(t *testing.T) {
+	const bytes = 3000
+	b := newBench(t, unlimited(simulator.V238), most(bytes))
+	prompt := `TOOLS lookup lookup {"key":"` + strings.Repeat("a", 20_000) + `"}`
+	text, chat := b.ok("create_chat", object{"prompt": prompt, "wait_seconds": 15, "dynamic_tools": []object{{"name": "lookup"}}})
+	for _, again := range []object{nil, {"chat": chat["id"]}} {
+		if again != nil {
+			text, chat = b.ok("stream_chat", again)
+		}
+		raw, err := json.Marshal(chat)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(text), bytes)
+		require.LessOrEqual(t, len(raw), bytes)
+		calls := list(chat, "pending_calls")
+		require.Len(t, calls, 2)
+		for _, call := range calls {
+			require.NotEmpty(t, call["tool_call_id"])
+			require.Equal(t, "lookup", call["tool_name"])
+			require.Greater(t, call["cut_bytes"], 18_000.0)
+			require.Contains(t, text, fmt.Sprintf("(%.0f bytes of these arguments left out)", call["cut_bytes"]))
+		}
+		require.Contains(t, text, "list_chat_messages with detail full")
+	}
 }

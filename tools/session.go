@@ -67,6 +67,8 @@ type Peer interface {
 	Changed(ctx context.Context, event client.WatchEvent)
 	// Roots are the folders that the client works in, as file paths; empty when it names none.
 	Roots(ctx context.Context) []string
+	// Cancelled reports whether the client itself took the call back. A session or a server that ends cancels nothing in its name.
+	Cancelled(ctx context.Context) bool
 	// Concerns says that this session created a chat or waits for it.
 	Concerns(chat uuid.UUID)
 }

@@ -108,7 +108,7 @@ func (t *Tool) Call(ctx context.Context, s *Session, arguments json.RawMessage) 
 	}()
 	answer, err := t.call(ctx, s, arguments)
 	if err != nil {
-		return failed(explain(t.Spec, s, err))
+		return failed(explain(t.Spec, s, s.ended(ctx, err)))
 	}
 	return answer.mcp()
 }

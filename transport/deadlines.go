@@ -2,8 +2,10 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -101,11 +103,17 @@ func (b *bounded) FlushError() error {
 	return b.within(b.control.Flush)
 }
 
-// within writes in time. No deadline stays behind: over HTTP/2 it would end a stream that has nothing to say.
+// within writes in time, or fails with an os.ErrDeadlineExceeded, for which HTTP/2 has words of its own. No deadline stays
+// behind: over HTTP/2 it would end a stream that has nothing to say.
 func (b *bounded) within(write func() error) error {
-	_ = b.control.SetWriteDeadline(time.Now().Add(b.write))
+	until := time.Now().Add(b.write)
+	_ = b.control.SetWriteDeadline(until)
 	defer func() { _ = b.control.SetWriteDeadline(time.Time{}) }()
-	return write()
+	err := write()
+	if err != nil && !time.Now().Before(until) {
+		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+	}
+	return err
 }
 
 // answer is called before the header goes out.

@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"os"
 
 	"github.com/mark3labs/mcp-go/mcp"
 )
@@ -46,10 +48,23 @@ func (h *HTTPHandler) postModern(x *exchange, m *message) error {
 		r.finish(h.core.serve(r, m))
 		s.close(ErrSessionOver)
 	})
-	if !h.pour(x, st, c, 0) {
-		s.cancelRequest(m.ID)
+	if err := h.pour(x, st, c, 0); err != nil {
+		s.cancelRequest(m.ID, h.lost(err))
+		st.box.close() // nobody takes what is in it any more, so nothing may wait for room
 	}
 	return nil
+}
+
+// lost is why a request ends whose connection ended before its answer. While the server stops, a proxy in front of it cuts
+// connections that no client has given up.
+func (h *HTTPHandler) lost(err error) error {
+	switch {
+	case h.closing.Load():
+		return errStopping
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errNotTaken
+	}
+	return ErrCancelled
 }
 
 // postListen serves subscriptions/listen. It needs no goroutine besides those of the connection.
@@ -72,8 +87,8 @@ func (h *HTTPHandler) postListen(x *exchange, m *message) error {
 	h.track(s)
 	defer h.untrack(s)
 	stop := context.AfterFunc(x.r.Context(), func() {
-		s.cancelRequest(m.ID)
-		s.cancel(errCancelled) // for a hook that takes its time
+		s.cancelRequest(m.ID, ErrCancelled)
+		s.cancel(ErrCancelled) // for a hook that takes its time
 	})
 	defer stop()
 	s.open()
@@ -90,8 +105,8 @@ func (h *HTTPHandler) postListen(x *exchange, m *message) error {
 		s.leave()
 	}()
 	<-opened
-	if !h.pour(x, st, c, 0) {
-		s.cancelRequest(m.ID)
+	if err := h.pour(x, st, c, 0); err != nil {
+		s.cancelRequest(m.ID, ErrCancelled)
 	}
 	return nil
 }

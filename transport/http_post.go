@@ -108,7 +108,7 @@ func (h *HTTPHandler) call(x *exchange, s *httpSession, m *message) error {
 	c := st.attach()
 	h.posts.add()
 	s.run(r, m, st)
-	h.pour(x, st, c, http.StatusOK)
+	_ = h.pour(x, st, c, http.StatusOK)
 	return nil
 }
 

@@ -171,9 +171,9 @@ func (st *stream) log(events []Event) error {
 	return nil
 }
 
-// pour writes the stream to x until it ends or its connection does; it reports whether it came to its end. A call that
+// pour writes the stream to x until it ends or another connection takes it over; an error means that x ended first. A call that
 // has nothing to say but its response, and that soon, is answered with JSON; status 0 means the one of 2026-07-28.
-func (h *HTTPHandler) pour(x *exchange, st *stream, c *connection, status int) bool {
+func (h *HTTPHandler) pour(x *exchange, st *stream, c *connection, status int) error {
 	defer st.detach(c)
 	s := &sse{x: x, st: st}
 	timer := time.NewTimer(h.o.FirstByte)
@@ -183,11 +183,11 @@ func (h *HTTPHandler) pour(x *exchange, st *stream, c *connection, status int) b
 		case <-st.box.ready:
 			batch, events, err := st.next(c, s)
 			if err != nil {
-				return false
+				return err
 			}
 			if len(batch) == 0 {
 				if st.box.drained() {
-					return s.open() == nil
+					return s.open()
 				}
 				continue
 			}
@@ -197,23 +197,23 @@ func (h *HTTPHandler) pour(x *exchange, st *stream, c *connection, status int) b
 					status = modernStatus(events[0].Data)
 				}
 				writeJSON(x.w, status, events[0].Data)
-				return true
+				return nil
 			}
 			last := batch[len(batch)-1].last
 			err = s.write(events)
 			st.box.written(batch)
 			if err != nil || last {
-				return err == nil
+				return err
 			}
 		case <-timer.C:
-			if s.comment() != nil {
-				return false
+			if err := s.comment(); err != nil {
+				return err
 			}
 			timer.Reset(h.o.KeepAlive)
 		case <-c.kicked:
-			return true
+			return nil
 		case <-x.r.Context().Done():
-			return false
+			return context.Cause(x.r.Context())
 		}
 	}
 }
@@ -244,7 +244,7 @@ func (h *HTTPHandler) get(x *exchange, s *httpSession) error {
 		s.own.detach(c)
 		return nil
 	}
-	h.pour(x, s.own, c, http.StatusOK)
+	_ = h.pour(x, s.own, c, http.StatusOK)
 	return nil
 }
 
@@ -279,7 +279,7 @@ func (h *HTTPHandler) resume(x *exchange, s *httpSession, name, id string) error
 	case failed || complete:
 		st.detach(c)
 	default:
-		h.pour(x, st, c, http.StatusOK)
+		_ = h.pour(x, st, c, http.StatusOK)
 	}
 	return nil
 }

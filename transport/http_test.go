@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/transport"
@@ -285,20 +287,87 @@ func TestModernRequestsStandAlone(t *testing.T) {
 	e.ends()
 }
 
-func TestModernCallEndsWithItsConnection(t *testing.T) {
-	ended := make(chan error, 1)
-	m := newServer()
+// watching is a server with a tool that runs until its call ends, and says why it did.
+func watching() (m *server.MCPServer, ended chan error) {
+	m, ended = newServer(), make(chan error, 1)
 	m.AddTool(mcp.NewTool("watch"), func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		<-ctx.Done()
 		ended <- context.Cause(ctx)
 		return nil, ctx.Err()
 	})
+	return m, ended
+}
+
+func TestModernCallEndsWithItsConnection(t *testing.T) {
+	m, ended := watching()
 	x := openSiteOf(t, m, transport.Options{}, transport.HTTPOptions{FirstByte: time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	(&caller{site: x, headers: x.modernHeaders("tools/call", "watch")}).stream(ctx, modern(1, "tools/call", `"name":"watch"`))
 	cancel()
-	require.ErrorContains(t, <-ended, "the client cancelled")
+	require.ErrorIs(t, <-ended, transport.ErrCancelled)
 	<-(<-x.opened).Done()
+}
+
+func TestAConnectionThatEndsWhileTheServerStopsCancelsNothing(t *testing.T) {
+	m, ended := watching()
+	x := openSiteOf(t, m, transport.Options{}, transport.HTTPOptions{FirstByte: time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	(&caller{site: x, headers: x.modernHeaders("tools/call", "watch")}).stream(ctx, modern(1, "tools/call", `"name":"watch"`))
+	stopped := make(chan error, 1)
+	go func() { stopped <- x.handler.Shutdown(t.Context()) }()
+	require.Eventually(t, func() bool {
+		r := x.send(t.Context(), http.MethodPost, fmt.Sprintf(initialize, `{}`), nil)
+		readAll(t, r)
+		return r.StatusCode == http.StatusServiceUnavailable
+	}, 10*time.Second, time.Millisecond)
+	cancel()
+	require.ErrorContains(t, <-ended, "the server is stopping")
+	require.NoError(t, <-stopped)
+}
+
+func TestTheEndOfASessionCancelsNothing(t *testing.T) {
+	m, ended := watching()
+	x := openSiteOf(t, m, transport.Options{}, transport.HTTPOptions{FirstByte: time.Millisecond})
+	c := x.hello("a", "2025-06-18", `{}`)
+	c.stream(t.Context(), call(1, "watch", ""))
+	readAll(t, x.send(t.Context(), http.MethodDelete, "", c.headers))
+	require.ErrorIs(t, <-ended, transport.ErrSessionOver)
+	c = x.hello("a", "2025-06-18", `{}`)
+	c.stream(t.Context(), call(2, "watch", ""))
+	readAll(t, c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}`))
+	require.ErrorIs(t, <-ended, transport.ErrCancelled)
+}
+
+// TestWhoDoesNotTakeItsAnswerHasNotCancelledTheCall, over either version of HTTP.
+func TestWhoDoesNotTakeItsAnswerHasNotCancelledTheCall(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		m, ended := newServer(), make(chan error, 1)
+		m.AddTool(mcp.NewTool("flood"), func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			word := strings.Repeat("x", 256<<10)
+			for ctx.Err() == nil {
+				_ = transport.SessionFromContext(ctx).Notify(ctx, "notifications/word", map[string]any{"word": word}, nil)
+			}
+			ended <- context.Cause(ctx)
+			return nil, ctx.Err()
+		})
+		h := transport.New(m, transport.Options{Logger: quiet}).HTTPHandler(transport.HTTPOptions{FirstByte: time.Millisecond})
+		web := httptest.NewUnstartedServer(transport.Deadlines{Write: 50 * time.Millisecond}.Around(h))
+		web.EnableHTTP2 = http2
+		web.StartTLS()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, web.URL, strings.NewReader(modern(1, "tools/call", `"name":"flood"`)))
+		require.NoError(t, err)
+		for name, value := range (&site{}).modernHeaders("tools/call", "flood") {
+			r.Header.Set(name, value)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		response, err := web.Client().Do(r)
+		require.NoError(t, err)
+		require.Equal(t, http2, response.ProtoMajor == 2)
+		require.ErrorContains(t, <-ended, "the client did not take the answer in time")
+		_ = response.Body.Close()
+		require.NoError(t, h.Shutdown(t.Context()))
+		web.Close()
+	}
 }
 
 func TestModernListenOverHTTP(t *testing.T) {

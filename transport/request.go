@@ -33,8 +33,13 @@ type request struct {
 }
 
 var (
-	errCancelled = errors.New("the client cancelled the request")
-	errStopping  = errors.New("the server is stopping and cut this request short")
+	// ErrCancelled is the cause of the end of a request's context (context.Cause) when its client took it back: with
+	// notifications/cancelled or, over HTTP in protocol 2026-07-28, by closing its stream. The end of a session, of the server
+	// or of a client's time to take an answer have other causes.
+	ErrCancelled = errors.New("the client cancelled the request")
+
+	errStopping = errors.New("the server is stopping and cut this request short")
+	errNotTaken = errors.New("the client did not take the answer in time")
 )
 
 // codeBusy is of the range that JSON-RPC leaves to implementations: nothing is wrong with the request.
@@ -139,7 +144,7 @@ func (s *Session) leave() {
 }
 
 // cancelRequest ends the request with the given id; it will not be answered.
-func (s *Session) cancelRequest(id json.RawMessage) {
+func (s *Session) cancelRequest(id json.RawMessage, cause error) {
 	s.mu.Lock()
 	r := s.inflight[idKey(id)]
 	s.mu.Unlock()
@@ -147,7 +152,7 @@ func (s *Session) cancelRequest(id json.RawMessage) {
 		return
 	}
 	r.silenced.Store(true)
-	r.cancel(errCancelled)
+	r.cancel(cause)
 }
 
 // guarded answers for a panic of handle.
@@ -237,7 +242,7 @@ func (s *Session) handle(ctx context.Context, m *message) []byte {
 func (s *Session) hear(ctx context.Context, m *message) {
 	switch m.Method {
 	case string(mcp.MethodNotificationCancelled):
-		s.cancelRequest(m.meta.RequestID)
+		s.cancelRequest(m.meta.RequestID, ErrCancelled)
 		return
 	case mcp.MethodNotificationRootsListChanged:
 		s.roots.forget()

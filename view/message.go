@@ -75,7 +75,31 @@ func (q QueuedMessage) WholeText() string {
 type PendingCall struct {
 	ID   string `json:"tool_call_id"`
 	Name string `json:"tool_name"`
-	Args string `json:"args,omitempty"` // JSON as the model wrote it, valid or not
+	Args string `json:"args,omitempty"`      // JSON as the model wrote it, valid or not
+	Cut  int    `json:"cut_bytes,omitempty"` // so many bytes of the arguments are left out
+}
+
+// WholeText is a heading of ours with id and name, then the quoted arguments.
+func (p PendingCall) WholeText() string {
+	text := fmt.Sprintf("- %s %s", Word(p.ID), Inline(p.Name, 80))
+	if p.Args != "" {
+		text += "\n" + Quote(p.Args)
+	}
+	if p.Cut > 0 {
+		text += fmt.Sprintf("\n(%d bytes of these arguments left out)", p.Cut)
+	}
+	return text
+}
+
+// CutCalls leaves of the arguments of all calls together at most so many bytes, and tells how many those are; ids and names stay whole. Each call has a
+// fair share of what those before it left.
+func CutCalls(calls []PendingCall, most int) (bytes int) {
+	for i := range calls {
+		c := &calls[i]
+		c.Cut += shorten(&c.Args, (most-bytes)/(len(calls)-i))
+		bytes += len(c.Args)
+	}
+	return bytes
 }
 
 // Said is a message in short: nothing for results of tools and for context files, which nobody said.

@@ -146,3 +146,15 @@ func TestArgumentsAndResultsAreShownWithoutTheEscapesOfWebPages(t *testing.T) {
 	require.Equal(t, `"<tag>\u00"`, string(m.Parts[1].Result), "what is no JSON is left as it is")
 	require.Contains(t, m.WholeText(), "a && b > c")
 }
+
+func TestCallsShareTheRoomForTheirArguments(t *testing.T) {
+	calls := []view.PendingCall{{ID: "a", Args: "12"}, {ID: "b", Args: strings.Repeat("x", 100)}, {ID: "c", Args: strings.Repeat("y", 100)}}
+	require.Equal(t, 62, view.CutCalls(calls, 62))
+	require.Equal(t, view.PendingCall{ID: "a", Args: "12"}, calls[0])
+	require.Equal(t, 70, calls[1].Cut)
+	require.Equal(t, 70, calls[2].Cut)
+	require.Equal(t, "- a \"\"\n> 12", calls[0].WholeText())
+	require.Equal(t, "- b \"\"\n> "+strings.Repeat("x", 30)+"\n(70 bytes of these arguments left out)", calls[1].WholeText())
+	require.Zero(t, view.CutCalls(calls, 0))
+	require.Equal(t, view.PendingCall{ID: "c", Cut: 100}, calls[2], "ids stay")
+}
