@@ -315,8 +315,11 @@ func (t *turn) forget(e *Event) {
 	}
 }
 
-// answered reports whether all that the chat asks for is on its way already.
+// answered reports whether all that the chat asks for is on its way already. Providers may use the ids of calls again.
 func (t *turn) answered(o *Outcome) bool {
+	if o.Message != nil && o.Message.ID > t.AfterID {
+		return false
+	}
 	return o.Reason == ReasonRequiresAction && len(t.Answered) > 0 && !slices.ContainsFunc(o.Pending, func(c client.PendingCall) bool {
 		return !slices.Contains(t.Answered, c.ToolCallID)
 	})

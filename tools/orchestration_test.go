@@ -153,7 +153,8 @@ func TestATurnThatIsFollowedByTheNextSaysSo(t *testing.T) {
 	text, sent := okay(t, <-first)
 	require.Equal(t, "settled", sent["reason"])
 	require.Equal(t, "running", sent["status"])
-	require.Contains(t, text, fmt.Sprintf("Done; the chat goes on with the next message (running), which stream_chat follows with after_id %.0f. It says to this one:\n> chunk-0001", sent["after_id"]))
+	require.Equal(t, true, sent["next_turn"])
+	require.Contains(t, text, fmt.Sprintf("Done; the chat went on with the next message (running), which stream_chat follows with after_id %.0f. It says to this one:\n> chunk-0001", sent["after_id"]))
 }
 
 func TestFurtherCallsAreNewOnes(t *testing.T) {
@@ -163,8 +164,12 @@ func TestFurtherCallsAreNewOnes(t *testing.T) {
 		first := list(chat, "pending_calls")[0]["tool_call_id"]
 		b.ok("send_chat_message", object{"chat": chat["id"], "text": `TOOL lookup {"key":"b"}`})
 		_, answered := b.ok("submit_tool_results", object{"chat": chat["id"], "results": []object{{"tool_call_id": first, "output": 1}}, "wait_seconds": 15})
-		require.Equal(t, "requires_action", answered["reason"])
-		calls := list(answered, "pending_calls")
+		require.Equal(t, "settled", answered["reason"])
+		require.Equal(t, true, answered["next_turn"])
+		require.Empty(t, answered["pending_calls"])
+		_, next := b.ok("stream_chat", object{"chat": chat["id"], "after_id": answered["after_id"], "wait_seconds": 15})
+		require.Equal(t, "requires_action", next["reason"])
+		calls := list(next, "pending_calls")
 		require.Len(t, calls, 1)
 		require.NotEqual(t, first, calls[0]["tool_call_id"])
 		require.Equal(t, `{"key":"b"}`, calls[0]["args"])

@@ -20,6 +20,7 @@ type turn struct {
 	TimedOut         bool               `json:"timed_out,omitempty"`
 	Unanswered       bool               `json:"unanswered,omitempty"` // the turn ended without an answer and without an error
 	Withdrawn        bool               `json:"withdrawn,omitempty"`  // the queued message was taken out of the queue before it ran
+	Next             bool               `json:"next_turn,omitempty"`  // the chat went on with another message, which after_id leads to
 	WaitsForCapacity bool               `json:"waits_for_capacity,omitempty"`
 	Pending          []view.PendingCall `json:"pending_calls,omitempty"`
 	Queue            int                `json:"queue_length,omitempty"` // messages that wait behind this turn
@@ -33,7 +34,7 @@ type turn struct {
 func turnOf(o relay.Outcome, most int) turn {
 	t := turn{
 		Reason: o.Reason, AfterID: o.LastID, TimedOut: o.Reason == relay.ReasonTimedOut, Unanswered: o.Unanswered, Withdrawn: o.Withdrawn,
-		WaitsForCapacity: o.WaitsForCapacity, Pending: view.Calls(o.Pending), Queue: o.Queued, status: o.Status,
+		Next: o.Next, WaitsForCapacity: o.WaitsForCapacity, Pending: view.Calls(o.Pending), Queue: o.Queued, status: o.Status,
 		Failure: view.FailureOf(o.LastError).Within(most / 4),
 	}
 	whole := o.Text()
@@ -144,17 +145,17 @@ func (t turn) ended() string {
 	}
 	if t.Unanswered {
 		text := "The turn ended without an answer (unanswered): it was interrupted before the first word, or the server lost it. Send the message again, or edit_chat_message it."
-		if t.status.Busy() {
-			text += fmt.Sprintf(" The chat goes on with the next message (%s); stream_chat follows it%s.", view.Word(string(t.status)), t.from())
+		if t.Next {
+			text += fmt.Sprintf(" The chat went on with the next message (%s); stream_chat follows it%s.", view.Word(string(t.status)), t.from())
 		}
 		return text
 	}
 	silent := t.Text == "" && t.Cut == 0
 	switch {
-	case t.status.Busy() && silent:
-		return fmt.Sprintf("Done, without a text; the chat goes on with the next message (%s), which stream_chat follows%s.", view.Word(string(t.status)), t.from())
-	case t.status.Busy():
-		return fmt.Sprintf("Done; the chat goes on with the next message (%s), which stream_chat follows%s. It says to this one:", view.Word(string(t.status)), t.from())
+	case t.Next && silent:
+		return fmt.Sprintf("Done, without a text; the chat went on with the next message (%s), which stream_chat follows%s.", view.Word(string(t.status)), t.from())
+	case t.Next:
+		return fmt.Sprintf("Done; the chat went on with the next message (%s), which stream_chat follows%s. It says to this one:", view.Word(string(t.status)), t.from())
 	case silent:
 		return fmt.Sprintf("Done (%s), without a text.", view.Word(string(t.status)))
 	}

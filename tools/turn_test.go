@@ -21,18 +21,18 @@ func TestATurnIsToldByHowItEnded(t *testing.T) {
 	for want, o := range map[string]relay.Outcome{
 		"Done (waiting, after_id 7). It says:\n> Hi": {Reason: relay.ReasonSettled, Status: client.StatusWaiting, Message: spoken("Hi"), LastID: 7},
 		"Done (waiting), without a text.":            {Reason: relay.ReasonSettled, Status: client.StatusWaiting, LastID: 7},
-		"Done; the chat goes on with the next message (running), which stream_chat follows with after_id 7. It says to this one:\n> Hi": {
-			Reason: relay.ReasonSettled, Status: client.StatusRunning, Message: spoken("Hi"), LastID: 7,
+		"Done; the chat went on with the next message (running), which stream_chat follows with after_id 7. It says to this one:\n> Hi": {
+			Reason: relay.ReasonSettled, Status: client.StatusRunning, Message: spoken("Hi"), LastID: 7, Next: true,
 		},
-		"Done, without a text; the chat goes on with the next message (pending), which stream_chat follows with after_id 7.\n(1 message in its queue)": {
-			Reason: relay.ReasonSettled, Status: client.StatusPending, LastID: 7, Queued: 1,
+		"Done, without a text; the chat went on with the next message (pending), which stream_chat follows with after_id 7.\n(1 message in its queue)": {
+			Reason: relay.ReasonSettled, Status: client.StatusPending, LastID: 7, Queued: 1, Next: true,
 		},
 		"The turn ended without an answer (unanswered): it was interrupted before the first word, or the server lost it. Send the message again, or edit_chat_message it.": {
 			Reason: relay.ReasonSettled, Status: client.StatusWaiting, LastID: 7, Unanswered: true,
 		},
 		"The turn ended without an answer (unanswered): it was interrupted before the first word, or the server lost it. Send the message again, or edit_chat_message it." +
-			" The chat goes on with the next message (running); stream_chat follows it with after_id 7.": {
-			Reason: relay.ReasonSettled, Status: client.StatusRunning, LastID: 7, Unanswered: true,
+			" The chat went on with the next message (running); stream_chat follows it with after_id 7.": {
+			Reason: relay.ReasonSettled, Status: client.StatusRunning, LastID: 7, Unanswered: true, Next: true,
 		},
 		"The queued message was taken out of the queue before it ran (withdrawn): somebody deleted it, or edited an earlier message." +
 			" There is nothing to wait for; send it again if it is still wanted. The chat is running.": {
