@@ -76,7 +76,7 @@ var _ = declare(Spec{
 	waiting, cancel := context.WithTimeout(ctx, max(s.wait(a.WaitSeconds, firstNews), atOnce))
 	defer cancel()
 	picture, err := gitPicture(waiting, listener, a.Refresh)
-	if ctx.Err() != nil {
+	if s.Peer.Cancelled(ctx) {
 		return nil, ctx.Err()
 	}
 	answer := workingTrees{Chat: a.Chat, Repositories: []workingTree{}}
