@@ -70,7 +70,7 @@ type Relay struct {
 
 // New makes the relay of one caller.
 func New(c *client.Client, o Options) *Relay {
-	ctx, cancel := context.WithCancel(client.Once(context.Background())) // reconnect repeats
+	ctx, cancel := context.WithCancel(client.Once(context.Background())) // reconnect and reads.get repeat
 	r := &Relay{client: c, options: o.withDefaults(), ctx: ctx, cancel: cancel}
 	r.chats, r.gits = map[uuid.UUID]*chatFeed{}, map[uuid.UUID]*gitFeed{}
 	r.lists = newReads(r, r.listChats)

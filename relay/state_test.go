@@ -187,7 +187,7 @@ func TestConflatedWatchKeepsWhatCameToRest(t *testing.T) {
 	a, b := uuid.New(), uuid.New()
 	var items []*watchItem
 	add := func(kind string, id uuid.UUID, st client.Status) {
-		items = append(items, &watchItem{&client.WatchEvent{Kind: kind, Chat: client.Chat{ID: id, Status: st}}})
+		items = append(items, &watchItem{event: &client.WatchEvent{Kind: kind, Chat: client.Chat{ID: id, Status: st}}})
 	}
 	add(client.KindCreated, a, client.StatusRunning)
 	for range 3 {
