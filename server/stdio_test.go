@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -330,6 +331,70 @@ func TestTheChannelSurvivesAnOutage(t *testing.T) {
 	p.eventually("it was asked in vain", func() bool { return refused.Load() > 2 })
 	sim.Intercept(nil)
 	p.eventually("the second settling", func() bool { return len(p.notifications("notifications/claude/channel", chat)) == 2 })
+}
+
+// Each chat that joins cuts the wait for the others short, here before it has even seen the list.
+func TestTheChannelTellsEachSettlingOnceWhileChatsJoin(t *testing.T) {
+	sim := simulated(t, simulator.Options{})
+	p := connect(t, sim, func(o *server.Options) { o.ClaudeChannel = true })
+	told := func(chat string) int { return len(p.notifications("notifications/claude/channel", chat)) }
+	chats := []string{p.chat("hello")}
+	p.eventually("the first settling", func() bool { return told(chats[0]) == 1 })
+	var lists atomic.Int64
+	var slow atomic.Bool
+	slow.Store(true)
+	sim.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/chats") {
+			return false
+		}
+		lists.Add(1)
+		for slow.Load() && r.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		return false
+	})
+	for range 5 {
+		before := lists.Load()
+		chats = append(chats, p.tool("create_chat", object{"prompt": "hello"})["id"].(string))
+		if before == 0 {
+			p.eventually("the list is read", func() bool { return lists.Load() > 0 })
+		}
+	}
+	last := p.tool("create_chat", object{"prompt": "hello"})["id"].(string)
+	slow.Store(false)
+	p.eventually("the last settling", func() bool { return told(last) == 1 })
+	for _, chat := range chats {
+		p.eventually("each settling", func() bool { return told(chat) > 0 })
+		require.Equal(t, 1, told(chat))
+	}
+}
+
+// What moves while the channel's own watch is not up yet is in no event of that.
+func TestTheChannelTellsWhatSettledBeforeItsWatchWasUp(t *testing.T) {
+	sim := simulated(t, simulator.Options{})
+	var refused atomic.Int64
+	var down atomic.Bool
+	down.Store(true)
+	sim.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if !down.Load() || !strings.HasSuffix(r.URL.Path, "/chats/watch") {
+			return false
+		}
+		refused.Add(1)
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	})
+	p := connect(t, sim, func(o *server.Options) { o.ClaudeChannel = true })
+	told := func(chat string) int { return len(p.notifications("notifications/claude/channel", chat)) }
+	p.eventually("the watch was refused", func() bool { return refused.Load() > 0 })
+	chat := p.tool("create_chat", object{"prompt": "hello"})["id"].(string)
+	down.Store(false)
+	p.eventually("the first settling", func() bool { return told(chat) == 1 })
+	c, err := client.New(sim.URL, sim.Users()[0].Token, client.Options{})
+	require.NoError(t, err)
+	t.Cleanup(c.Host().Close)
+	_, err = c.SendMessage(t.Context(), uuid.MustParse(chat), client.SendMessageRequest{Content: []client.InputPart{client.TextPart("more")}})
+	require.NoError(t, err)
+	p.eventually("the second settling", func() bool { return told(chat) == 2 })
 }
 
 func TestTheListIsWatchedOnceTheDeploymentIsBack(t *testing.T) {
