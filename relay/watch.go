@@ -146,19 +146,21 @@ func (f *watchFeed) reads() int {
 	return f.listed
 }
 
-// up waits for the first connection, until ctx ends or, without patience, an attempt fails.
+// up waits for the first connection, until ctx ends or, without patience, an attempt fails. A connection that is there when
+// the deadline of ctx comes still counts.
 func (f *watchFeed) up(ctx context.Context, patient bool) error {
 	for {
 		f.mu.Lock()
-		failing, last := f.failing, f.last
+		failing := f.failing
 		f.mu.Unlock()
-		select {
-		case <-f.ready:
+		ended := ctx.Err()
+		switch {
+		case errors.Is(ended, context.Canceled):
+			return ended
+		case f.isReady():
 			return nil
-		default:
-		}
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return cmp.Or(last, ctx.Err())
+		case ended != nil:
+			return cmp.Or(f.lastFailure(), ended)
 		}
 		select {
 		case <-f.ready:
@@ -167,9 +169,6 @@ func (f *watchFeed) up(ctx context.Context, patient bool) error {
 				return f.lastFailure()
 			}
 		case <-ctx.Done():
-			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return ctx.Err()
-			}
 		}
 	}
 }

@@ -80,7 +80,7 @@ func (c *channel) concerned() ([]uuid.UUID, <-chan struct{}) {
 
 // watch stirs when one of the chats moves: it may be somebody else who sent it a message.
 func (c *channel) watch(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		listener, err := persist(ctx, func() (*relay.WatchListener, error) { return c.session.tools.Relay.Watch(ctx) })
 		if err != nil {
 			return

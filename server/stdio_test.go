@@ -340,29 +340,20 @@ func TestTheChannelTellsEachSettlingOnceWhileChatsJoin(t *testing.T) {
 	told := func(chat string) int { return len(p.notifications("notifications/claude/channel", chat)) }
 	chats := []string{p.chat("hello")}
 	p.eventually("the first settling", func() bool { return told(chats[0]) == 1 })
-	var lists atomic.Int64
-	var slow atomic.Bool
-	slow.Store(true)
+	listed, release := make(chan struct{}, 10), make(chan struct{})
 	sim.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/chats") {
-			return false
-		}
-		lists.Add(1)
-		for slow.Load() && r.Context().Err() == nil {
-			time.Sleep(time.Millisecond)
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/chats") {
+			listed <- struct{}{}
+			<-release
 		}
 		return false
 	})
-	for range 5 {
-		before := lists.Load()
-		chats = append(chats, p.tool("create_chat", object{"prompt": "hello"})["id"].(string))
-		if before == 0 {
-			p.eventually("the list is read", func() bool { return lists.Load() > 0 })
-		}
-	}
-	last := p.tool("create_chat", object{"prompt": "hello"})["id"].(string)
-	slow.Store(false)
-	p.eventually("the last settling", func() bool { return told(last) == 1 })
+	join := func() { chats = append(chats, p.tool("create_chat", object{"prompt": "hello"})["id"].(string)) }
+	join()
+	<-listed
+	join()
+	time.Sleep(200 * time.Millisecond) // the wait ends when no more chats join for a while, and nobody hears of that
+	close(release)
 	for _, chat := range chats {
 		p.eventually("each settling", func() bool { return told(chat) > 0 })
 		require.Equal(t, 1, told(chat))
