@@ -356,6 +356,10 @@ func TestTheChannelTellsEachSettlingOnceWhileChatsJoin(t *testing.T) {
 	close(release)
 	for _, chat := range chats {
 		p.eventually("each settling", func() bool { return told(chat) > 0 })
+	}
+	join()
+	p.eventually("the last settling", func() bool { return told(chats[3]) == 1 })
+	for _, chat := range chats {
 		require.Equal(t, 1, told(chat))
 	}
 }
