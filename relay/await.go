@@ -319,10 +319,16 @@ func (w *await) hear(v verdict) {
 		w.mourn(a, v.err)
 		return
 	}
-	a.running = overtaken || v.settlement == nil
-	if v.settlement != nil && !(overtaken && w.All) {
+	a.running = v.settlement == nil
+	if overtaken {
+		a.running = !atRest(a.chat.Status)
+	}
+	switch {
+	case v.settlement != nil && !(overtaken && w.All):
 		w.settle(a, v.settlement)
 		return
+	case a.running && w.All:
+		w.unsettle(v.id)
 	}
 	w.observe(a, nil)
 }
