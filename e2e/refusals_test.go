@@ -113,11 +113,15 @@ func TestEndToEndUnknownChatsAndFiles(t *testing.T) {
 	})
 }
 
-// everyTool calls all tools, each of which must fail as one of the kinds.
+// everyTool calls all tools at once, each of which must fail as one of the kinds.
 func everyTool(t *testing.T, p *peer, kinds ...string) {
 	t.Helper()
+	calls := map[string]chan message{}
 	for _, d := range declarations(t) {
-		a := p.tool(d.Name, harmless(d))
+		_, calls[d.Name] = p.startTool(d.Name, harmless(d))
+	}
+	for _, d := range declarations(t) {
+		a := p.result(d.Name, calls[d.Name])
 		require.True(t, a.IsError, "%s did not fail: %s", d.Name, a.Text)
 		kind, rest, _ := strings.Cut(a.Text, ": ")
 		require.Contains(t, kinds, kind, "%s: %s", d.Name, a.Text)

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -110,29 +111,46 @@ func (p *place[T]) leave() bool {
 	return i >= 0
 }
 
+// next waits for the next value. What is there when the deadline of ctx comes is still handed out: whoever waits so long
+// wants to know all that happened in that time.
 func (p *place[T]) next(ctx context.Context) (T, error) {
 	var none T
 	for {
-		if err := ctx.Err(); err != nil {
-			return none, err
+		ended := ctx.Err()
+		if ended != nil && !errors.Is(ended, context.DeadlineExceeded) {
+			return none, ended
 		}
-		select {
-		case <-p.done:
-			return none, ErrClosed
-		default:
+		v, wake, err := p.poll()
+		if err != nil || wake == nil {
+			return v, err
 		}
-		v, at, ok := p.take()
-		if ok {
-			return v, nil
-		}
-		wake, err := p.backlog.wait(at)
-		if err != nil {
-			return none, err
+		if ended != nil {
+			return none, ended
 		}
 		select {
 		case <-wake:
 		case <-ctx.Done():
 		case <-p.done:
+		}
+	}
+}
+
+// poll is the next value, or, if there is none yet, what is closed when there is.
+func (p *place[T]) poll() (T, <-chan struct{}, error) {
+	var none T
+	for {
+		select {
+		case <-p.done:
+			return none, nil, ErrClosed
+		default:
+		}
+		v, at, ok := p.take()
+		if ok {
+			return v, nil, nil
+		}
+		wake, err := p.backlog.wait(at)
+		if wake != closedWake || err != nil {
+			return none, wake, err
 		}
 	}
 }
@@ -156,7 +174,7 @@ func (p *place[T]) take() (v T, at *node[T], ok bool) {
 }
 
 // closedWake is for a place that need not wait.
-var closedWake = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+var closedWake = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // wait gives what is closed when something follows at.
 func (b *backlog[T]) wait(at *node[T]) (<-chan struct{}, error) {

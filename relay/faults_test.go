@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/client"
@@ -172,15 +173,86 @@ func faultTurns(t *testing.T) int {
 	return 1000
 }
 
+// faultSeed is RELAY_SEED, or another one each time.
+func faultSeed(t *testing.T) uint64 {
+	s := os.Getenv("RELAY_SEED")
+	if s == "" {
+		return uint64(time.Now().UnixNano())
+	}
+	seed, err := strconv.ParseUint(s, 10, 64)
+	require.NoError(t, err)
+	return seed
+}
+
+// faultyRelay is a relay whose connections break.
+func faultyRelay(t *testing.T, server *simulator.Instance, seed uint64) (*relay.Relay, *faultyProxy) {
+	t.Helper()
+	proxy := newFaultyProxy(t, server.URL, seed)
+	c, err := client.New(proxy.url(), server.Users()[0].Token, client.Options{
+		RetryBase: 5 * time.Millisecond, PingTimeout: 1800 * time.Millisecond, Timeout: 2 * time.Second,
+		HandshakeTimeout: 2 * time.Second,
+	})
+	require.NoError(t, err)
+	t.Cleanup(c.Host().Close)
+	r := relay.New(c, quick)
+	t.Cleanup(r.Close)
+	return r, proxy
+}
+
+// Whoever goes on with the cursor of the wait before hears of the end of every turn, and of each once, while the sockets are
+// cut, stalled, slowed and reset, and whatever the waits ended for.
+func TestChaosEverySettlingIsAwaitedOnce(t *testing.T) {
+	for _, g := range []simulator.Generation{simulator.May2026, simulator.August2026} {
+		t.Run(string(g), func(t *testing.T) {
+			t.Parallel()
+			const chats, turns = 8, 6
+			seed := faultSeed(t)
+			server, err := simulator.Start(simulator.Options{Generation: g, TokenDelay: time.Millisecond, Speed: 12, RateLimit: -1})
+			require.NoError(t, err)
+			t.Cleanup(server.Close)
+			direct := newCaller(t, server, server.URL, quick)
+			r, proxy := faultyRelay(t, server, seed)
+			prompts := []string{"hello", "SLOW 6 60", "LONG 60", "ERR 400", "EMPTY"}
+			rng := rand.New(rand.NewPCG(seed, 1))
+			var ids []uuid.UUID
+			last, told := map[uuid.UUID]int64{}, map[uuid.UUID]int{}
+			for range chats {
+				ids = append(ids, direct.create(prompts[rng.IntN(len(prompts))]).ID)
+			}
+			cursor, waits, failures := "", 0, 0
+			for total := 0; total < chats*turns; waits++ {
+				require.NoError(t, direct.ctx.Err(), "seed %d: stuck; told %v", seed, told)
+				ctx, cancel := context.WithTimeout(direct.ctx, time.Duration(rng.IntN(1000))*time.Millisecond)
+				result, err := r.Await(ctx, relay.AwaitRequest{Chats: ids, Cursor: cursor})
+				cancel()
+				if err != nil {
+					failures++
+					continue
+				}
+				require.Empty(t, result.Missing, "seed %d", seed)
+				cursor = result.Cursor
+				for _, s := range result.Settled {
+					id := s.Chat.ID
+					require.Greater(t, s.LastID, last[id], "seed %d: told twice", seed)
+					last[id] = s.LastID
+					total++
+					if told[id]++; told[id] < turns {
+						direct.send(id, prompts[rng.IntN(len(prompts))])
+					}
+				}
+			}
+			t.Logf("seed %d: %d settlings in %d waits, %d of which failed; %s", seed, chats*turns, waits, failures, proxy)
+			for id, n := range told {
+				require.Equal(t, turns, n, "seed %d: %s", seed, id)
+			}
+		})
+	}
+}
+
 // Every durable message, final status and action_required reaches every listener exactly once and in order, while the
 // sockets are cut, stalled, slowed and reset.
-func TestNothingIsLostOrDoubledWhileSocketsBreak(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("RELAY_SEED"); s != "" {
-		var err error
-		seed, err = strconv.ParseUint(s, 10, 64)
-		require.NoError(t, err)
-	}
+func TestChaosNothingIsLostOrDoubledWhileSocketsBreak(t *testing.T) {
+	seed := faultSeed(t)
 	for _, g := range []simulator.Generation{simulator.May2026, simulator.August2026} {
 		t.Run(string(g), func(t *testing.T) {
 			turns := faultTurns(t)
@@ -191,15 +263,7 @@ func TestNothingIsLostOrDoubledWhileSocketsBreak(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 			t.Cleanup(cancel)
 			direct.ctx = ctx
-			proxy := newFaultyProxy(t, server.URL, seed)
-			c, err := client.New(proxy.url(), server.Users()[0].Token, client.Options{
-				RetryBase: 5 * time.Millisecond, PingTimeout: 1800 * time.Millisecond, Timeout: 2 * time.Second,
-				HandshakeTimeout: 2 * time.Second,
-			})
-			require.NoError(t, err)
-			t.Cleanup(c.Host().Close)
-			r := relay.New(c, quick)
-			t.Cleanup(r.Close)
+			r, proxy := faultyRelay(t, server, seed)
 
 			const perChat = 20
 			var total tally

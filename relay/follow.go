@@ -188,19 +188,13 @@ func (f *chatFeed) isReady() bool {
 
 // connect reads over REST what the stream cannot replay, then follows the stream until it ends.
 func (f *chatFeed) connect(up func()) error {
-	once := client.Once(f.ctx) // reconnect repeats
-	f.begin()
-	if f.isReady() {
-		if err := f.catchUp(once); err != nil {
-			return err
-		}
-	} else if err := f.catchUp(f.ctx); err != nil {
-		return backoff.Permanent(err)
+	if err := f.catchUp(); err != nil {
+		return err
 	}
 	f.mu.Lock()
 	from := f.state.lastID
 	f.mu.Unlock()
-	stream, err := f.relay.client.StreamChat(once, f.id, client.StreamRequest{AfterID: from})
+	stream, err := f.relay.client.StreamChat(f.ctx, f.id, client.StreamRequest{AfterID: from})
 	if err != nil {
 		return err
 	}
@@ -242,10 +236,10 @@ func (f *chatFeed) change(do func(s *state)) {
 	f.schedule()
 }
 
-func (f *chatFeed) catchUp(ctx context.Context) error {
+func (f *chatFeed) catchUp() error {
 	f.turn.Lock()
 	defer f.turn.Unlock()
-	h, err := f.read(ctx)
+	h, err := f.readFirst()
 	if err != nil {
 		return err
 	}
@@ -284,7 +278,7 @@ func (f *chatFeed) frame(frame []client.StreamEvent) error {
 	if !suspect {
 		return nil
 	}
-	h, err := f.read(client.Once(f.ctx))
+	h, err := f.read(f.ctx)
 	if err != nil {
 		return err
 	}
@@ -302,6 +296,20 @@ const (
 
 // doubtAfter are the pauses before the reads of a doubtful chat; the stream mostly brings the proof before the first.
 var doubtAfter = []time.Duration{40 * time.Millisecond, 120 * time.Millisecond, 400 * time.Millisecond, time.Second}
+
+// readFirst is read for a new connection. Whoever waits for the first of all gets a failure as the answer, but not one that
+// passes soon.
+func (f *chatFeed) readFirst() (*history, error) {
+	if f.isReady() {
+		return f.read(f.ctx)
+	}
+	f.begin()
+	h, err := insist(f.ctx, f.relay.options, firstTries, func() (*history, error) { return f.read(f.ctx) })
+	if err != nil {
+		return nil, backoff.Permanent(err)
+	}
+	return h, nil
+}
 
 // history is a chat and its last messages, read in this order: a message is stored before the status that follows it.
 type history struct {

@@ -120,7 +120,7 @@ func (l *GitListener) Next(ctx context.Context) (GitPicture, error) {
 // Refresh asks for a scan and waits for its answer. The server takes one a second: whoever asks within that time shares the
 // next. *AgentSilentError: no answer came although repositories are known (an agent that knows none need not answer).
 func (l *GitListener) Refresh(ctx context.Context) error {
-	_, err := l.feed.scans.get(ctx, struct{}{})
+	_, err := l.feed.scans.try(ctx, struct{}{})
 	return err
 }
 

@@ -10,6 +10,10 @@ import (
 // status helps nobody.
 const firstLook = 5 * time.Second
 
+// firstTries is how long a first connection is tried again before its failure is the answer: well within firstLook, so that
+// whoever waits hears of it.
+const firstTries = 3 * time.Second
+
 // patient is ctx for the first look of a wait: it outlives the deadline of ctx, but not its cancellation.
 func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()

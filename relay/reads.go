@@ -9,8 +9,8 @@ import (
 	"coder-chats-mcp/client"
 )
 
-// reads shares REST reads among those who ask for the same at the same time. Everybody gets the answer of a read that began
-// after the question, so it is never older than what made them ask.
+// reads shares reads among those who ask for the same at the same time. Everybody gets the answer of a read that began after
+// the question, so it is never older than what made them ask.
 type reads[K comparable, V any] struct {
 	relay *Relay
 	read  func(context.Context, K) (V, error)
@@ -30,7 +30,13 @@ func newReads[K comparable, V any](r *Relay, read func(context.Context, K) (V, e
 	return &reads[K, V]{relay: r, read: read, running: map[K]*shared[V]{}, next: map[K]*shared[V]{}}
 }
 
+// get is try until ctx ends, as long as the failures may pass.
 func (r *reads[K, V]) get(ctx context.Context, key K) (V, error) {
+	return insist(ctx, r.relay.options, always, func() (V, error) { return r.try(ctx, key) })
+}
+
+// try takes part in one read.
+func (r *reads[K, V]) try(ctx context.Context, key K) (V, error) {
 	s := r.join(key)
 	select {
 	case <-s.done:
@@ -85,7 +91,16 @@ const (
 // chatList are the caller's chats that are not archived, children included.
 type chatList struct {
 	chats    []client.Chat
-	complete bool // there are no others
+	complete bool // there were no others, but for those that moved between the reads of two pages
+	gone     []uuid.UUID
+}
+
+func (l *chatList) ids() map[uuid.UUID]bool {
+	ids := make(map[uuid.UUID]bool, len(l.chats))
+	for _, c := range l.chats {
+		ids[c.ID] = true
+	}
+	return ids
 }
 
 func (r *Relay) listChats(ctx context.Context, _ struct{}) (chatList, error) {

@@ -19,7 +19,8 @@ import (
 type Options struct {
 	// Linger is how long an upstream socket outlives its last listener; 2 s.
 	Linger time.Duration
-	// MinBackoff and MaxBackoff bound the jittered pause before a reconnect; 250 ms and 10 s.
+	// MinBackoff and MaxBackoff bound the jittered pause before a reconnect, and before a read is repeated; 250 ms and 10 s.
+	// Only a server that asks for a longer one (Retry-After) gets it.
 	MinBackoff, MaxBackoff time.Duration
 	// Settle is how long a doubtful `waiting` (no answer to be seen) is re-read before it is believed; 1.5 s.
 	Settle time.Duration
@@ -70,7 +71,7 @@ type Relay struct {
 
 // New makes the relay of one caller.
 func New(c *client.Client, o Options) *Relay {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(client.Once(context.Background())) // reconnect and reads.get repeat
 	r := &Relay{client: c, options: o.withDefaults(), ctx: ctx, cancel: cancel}
 	r.chats, r.gits = map[uuid.UUID]*chatFeed{}, map[uuid.UUID]*gitFeed{}
 	r.lists = newReads(r, r.listChats)

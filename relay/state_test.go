@@ -217,7 +217,7 @@ func TestConflatedWatchKeepsWhatCameToRest(t *testing.T) {
 	a, b := uuid.New(), uuid.New()
 	var items []*watchItem
 	add := func(kind string, id uuid.UUID, st client.Status) {
-		items = append(items, &watchItem{&client.WatchEvent{Kind: kind, Chat: client.Chat{ID: id, Status: st}}})
+		items = append(items, &watchItem{event: &client.WatchEvent{Kind: kind, Chat: client.Chat{ID: id, Status: st}}})
 	}
 	add(client.KindCreated, a, client.StatusRunning)
 	for range 3 {
@@ -242,14 +242,32 @@ func TestConflatedWatchKeepsWhatCameToRest(t *testing.T) {
 	}, kept)
 }
 
+// Whoever never reads must not cost more with every turn of a chat.
+func TestConflatedWatchIsBoundedByTheNumberOfChats(t *testing.T) {
+	chats := []uuid.UUID{uuid.New(), uuid.New()}
+	var items []*watchItem
+	for n := range 1000 {
+		for _, id := range chats {
+			for _, kind := range []string{client.KindStatusChange, client.KindActionRequired, client.KindCreated, client.KindDeleted} {
+				items = append(items, &watchItem{event: &client.WatchEvent{
+					Kind: kind, Chat: client.Chat{ID: id, Status: client.StatusWaiting, Title: fmt.Sprint(n)},
+				}})
+			}
+		}
+		items = conflateWatch(items)
+		require.LessOrEqual(t, len(items), len(chats)*(lastFinals+4))
+	}
+	require.Equal(t, "999", items[len(items)-1].event.Chat.Title)
+}
+
 func TestCursorOf100ChatsIsShort(t *testing.T) {
-	c := newCursor()
+	var c cursor
 	for n := range 100 {
 		id := uuid.New()
-		c.add(listMark(id, client.StatusWaiting, time.Now()), messageMark(id, client.StatusWaiting, int64(n)))
+		c.put(told{chatMark(id), listMark(id, client.StatusWaiting, time.Now()), messageMark(id, client.StatusWaiting, int64(n))})
 	}
 	s := c.String()
-	require.Less(t, len(s), 1500)
+	require.Less(t, len(s), 1700)
 	again, err := parseCursor(s)
 	require.NoError(t, err)
 	require.Equal(t, c, again)

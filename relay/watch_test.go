@@ -1,15 +1,21 @@
 package relay_test
 
 import (
+	"context"
+	"encoding/json"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/coder/websocket"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"coder-chats-mcp/client"
 	"coder-chats-mcp/relay"
+	"coder-chats-mcp/simulator"
 )
 
 func TestWatchTellsTheCallersChatsOverOneSocket(t *testing.T) {
@@ -95,4 +101,151 @@ func TestWatchTellsWhatChangedWhileItWasDown(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Servers of May send events in another order than things happened: what was is not taken for what is, and so not told as
+// changed back after a reconnect.
+func TestWatchRemembersNoEventThatWasOvertaken(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("hello")
+		w.turnDirect(chat.ID)
+		w.eventually(func() bool {
+			c, err := w.client.GetChat(w.ctx, chat.ID)
+			return err == nil && c.LastTurnSummary != nil
+		}, "the turn is summed up")
+		events := stage(make(chan string))
+		w.server.Intercept(events.answer)
+		l, err := w.relay.Watch(w.ctx)
+		require.NoError(t, err)
+		defer l.Close()
+		events <- w.told(client.KindStatusChange, chat.ID, client.StatusRunning, time.Second)
+		events <- w.told(client.KindDeleted, chat.ID, "", time.Second)
+		w.event(l, client.KindDeleted, chat.ID)
+		events <- "" // the socket ends
+		last := w.told(client.KindDiffStatusChange, chat.ID, "", 0)
+		events <- last // on the next one
+		for {
+			e, err := l.Next(w.ctx)
+			require.NoError(t, err)
+			if string(e.Raw) == last {
+				return
+			}
+			require.NotEqual(t, chat.ID, e.Chat.ID, "%s: it rested all the time", e.Kind)
+		}
+	})
+}
+
+// Pages of the list are counted off: a chat that moves while they are read can be on none of them.
+func TestAChatThatNoPageHasIsNotTakenForDeleted(t *testing.T) {
+	for _, g := range generations {
+		t.Run(string(g), func(t *testing.T) {
+			w := newWorld(t, simulator.Options{Generation: g, Speed: 20, RateLimit: -1})
+			var all []*client.Chat
+			for range 203 {
+				all = append(all, w.create("hello"))
+			}
+			for _, c := range all {
+				w.turnDirect(c.ID)
+			}
+			l, err := w.relay.Watch(w.ctx)
+			require.NoError(t, err)
+			defer l.Close()
+			var down atomic.Bool
+			down.Store(true)
+			w.server.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+				switch {
+				case strings.HasSuffix(r.URL.Path, "/chats/watch") && down.Load():
+					rw.WriteHeader(http.StatusBadGateway)
+				case r.URL.Query().Get("offset") == "200":
+					_, _ = rw.Write([]byte("[]"))
+				default:
+					return false
+				}
+				return true
+			})
+			w.server.CloseSockets("watch", 1000)
+			w.eventually(func() bool { return w.server.SocketsOf("watch") == 0 }, "the watch is down")
+			archived := all[1] // those that were touched first come last
+			require.NoError(t, w.client.UpdateChat(w.ctx, archived.ID, client.UpdateChatRequest{Archived: new(true)}))
+			down.Store(false)
+			var last uuid.UUID
+			for {
+				e, err := l.Next(w.ctx)
+				require.NoError(t, err)
+				if e.Kind == client.KindDeleted {
+					require.Equal(t, archived.ID, e.Chat.ID)
+					last = w.create("the last event").ID
+				}
+				if e.Chat.ID == last {
+					return
+				}
+			}
+		})
+	}
+}
+
+func TestNextHandsOutWhatIsThereWhenTheTimeRunsOut(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		l, err := w.relay.Watch(w.ctx)
+		require.NoError(t, err)
+		defer l.Close()
+		keen, err := w.relay.Watch(w.ctx)
+		require.NoError(t, err)
+		defer keen.Close()
+		chat := w.create("hello")
+		w.event(keen, client.KindCreated, chat.ID)
+		late, cancel := context.WithTimeout(w.ctx, 0)
+		defer cancel()
+		e, err := l.Next(late)
+		require.NoError(t, err)
+		require.Equal(t, client.KindCreated, e.Kind)
+		for err == nil {
+			_, err = l.Next(late)
+		}
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		over, cancel := context.WithCancel(w.ctx)
+		cancel()
+		_, err = l.Next(over)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+// stage answers the watch with a socket of the test's own: what it writes is what the relay hears.
+type stage chan string
+
+func (s stage) answer(rw http.ResponseWriter, r *http.Request) bool {
+	if !strings.HasSuffix(r.URL.Path, "/chats/watch") {
+		return false
+	}
+	c, err := websocket.Accept(rw, r, nil)
+	if err != nil {
+		return true
+	}
+	ctx := c.CloseRead(r.Context())
+	for {
+		select {
+		case e := <-s:
+			if e == "" {
+				_ = c.Close(websocket.StatusNormalClosure, "")
+				return true
+			}
+			_ = c.Write(ctx, websocket.MessageText, []byte(e+"\n"))
+		case <-ctx.Done():
+			return true
+		}
+	}
+}
+
+// told is an event of the watch about a chat as it is now, or, overtaken by others, was once.
+func (w *world) told(kind string, chat uuid.UUID, status client.Status, age time.Duration) string {
+	w.t.Helper()
+	c, err := w.client.GetChat(w.ctx, chat)
+	require.NoError(w.t, err)
+	c.UpdatedAt = c.UpdatedAt.Add(-age)
+	if status != "" {
+		c.Status = status
+	}
+	event, err := json.Marshal(client.WatchEvent{Kind: kind, Chat: *c})
+	require.NoError(w.t, err)
+	return string(event)
 }

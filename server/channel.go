@@ -80,18 +80,28 @@ func (c *channel) concerned() ([]uuid.UUID, <-chan struct{}) {
 
 // watch stirs when one of the chats moves: it may be somebody else who sent it a message.
 func (c *channel) watch(ctx context.Context) {
-	listener, err := persist(ctx, func() (*relay.WatchListener, error) { return c.session.tools.Relay.Watch(ctx) })
-	if err != nil {
-		return
+	for ctx.Err() == nil {
+		listener, err := persist(ctx, func() (*relay.WatchListener, error) { return c.session.tools.Relay.Watch(ctx) })
+		if err != nil {
+			return
+		}
+		c.stir() // no event tells of what moved before
+		c.listen(ctx, listener)
 	}
+}
+
+func (c *channel) listen(ctx context.Context, listener *relay.WatchListener) {
 	defer listener.Close()
 	for {
 		e, err := listener.Next(ctx)
 		if err != nil {
 			return
 		}
-		if e.Kind == client.KindStatusChange && c.concerns(e.Chat.ID) {
-			c.stir()
+		switch e.Kind {
+		case client.KindStatusChange, client.KindActionRequired, client.KindCreated:
+			if c.concerns(e.Chat.ID) {
+				c.stir()
+			}
 		}
 	}
 }
@@ -138,7 +148,8 @@ func (c *channel) rest(ctx context.Context, joined <-chan struct{}) {
 	}
 }
 
-// await waits until something settled or other chats joined.
+// await waits until something settled or other chats joined. What it had settled by then is in the result and in its cursor, what was still being
+// looked at in neither: the next wait finds it.
 func (c *channel) await(ctx context.Context, chats []uuid.UUID, joined <-chan struct{}, cursor string) (relay.AwaitResult, error) {
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -164,7 +175,7 @@ func (c *channel) tell(ctx context.Context, r relay.AwaitResult) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, m := range r.Missing { // or they would end every wait
+	for _, m := range r.Missing { // or there would be no rest
 		c.chats = slices.DeleteFunc(c.chats, func(id uuid.UUID) bool { return id == m.ID })
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -364,6 +365,65 @@ func TestTheChannelSurvivesAnOutage(t *testing.T) {
 	p.eventually("it was asked in vain", func() bool { return refused.Load() > 2 })
 	sim.Intercept(nil)
 	p.eventually("the second settling", func() bool { return len(p.notifications("notifications/claude/channel", chat)) == 2 })
+}
+
+// Each chat that joins cuts the wait for the others short, here before it has even seen the list.
+func TestTheChannelTellsEachSettlingOnceWhileChatsJoin(t *testing.T) {
+	sim := simulated(t, simulator.Options{})
+	p := connect(t, sim, func(o *server.Options) { o.ClaudeChannel = true })
+	told := func(chat string) int { return len(p.notifications("notifications/claude/channel", chat)) }
+	chats := []string{p.chat("hello")}
+	p.eventually("the first settling", func() bool { return told(chats[0]) == 1 })
+	listed, release := make(chan struct{}, 10), make(chan struct{})
+	sim.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/chats") {
+			listed <- struct{}{}
+			<-release
+		}
+		return false
+	})
+	join := func() { chats = append(chats, p.tool("create_chat", object{"prompt": "hello"})["id"].(string)) }
+	join()
+	<-listed
+	join()
+	time.Sleep(200 * time.Millisecond) // the wait ends when no more chats join for a while, and nobody hears of that
+	close(release)
+	for _, chat := range chats {
+		p.eventually("each settling", func() bool { return told(chat) > 0 })
+	}
+	join()
+	p.eventually("the last settling", func() bool { return told(chats[3]) == 1 })
+	for _, chat := range chats {
+		require.Equal(t, 1, told(chat))
+	}
+}
+
+// What moves while the channel's own watch is not up yet is in no event of that.
+func TestTheChannelTellsWhatSettledBeforeItsWatchWasUp(t *testing.T) {
+	sim := simulated(t, simulator.Options{})
+	var refused atomic.Int64
+	var down atomic.Bool
+	down.Store(true)
+	sim.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if !down.Load() || !strings.HasSuffix(r.URL.Path, "/chats/watch") {
+			return false
+		}
+		refused.Add(1)
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	})
+	p := connect(t, sim, func(o *server.Options) { o.ClaudeChannel = true })
+	told := func(chat string) int { return len(p.notifications("notifications/claude/channel", chat)) }
+	p.eventually("the watch was refused", func() bool { return refused.Load() > 0 })
+	chat := p.tool("create_chat", object{"prompt": "hello"})["id"].(string)
+	down.Store(false)
+	p.eventually("the first settling", func() bool { return told(chat) == 1 })
+	c, err := client.New(sim.URL, sim.Users()[0].Token, client.Options{})
+	require.NoError(t, err)
+	t.Cleanup(c.Host().Close)
+	_, err = c.SendMessage(t.Context(), uuid.MustParse(chat), client.SendMessageRequest{Content: []client.InputPart{client.TextPart("more")}})
+	require.NoError(t, err)
+	p.eventually("the second settling", func() bool { return told(chat) == 2 })
 }
 
 func TestTheListIsWatchedOnceTheDeploymentIsBack(t *testing.T) {

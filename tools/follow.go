@@ -2,10 +2,11 @@ package tools
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -54,7 +55,11 @@ type watchChatsArgs struct {
 type watched struct {
 	Events   []chatEvent `json:"events"`
 	TimedOut bool        `json:"timed_out,omitempty"`
+	Failure  *Failure    `json:"error,omitempty"` // why it ended early
 }
+
+// connectPatience is how long a call may take to connect, even when it waits for less than that.
+const connectPatience = 5 * time.Second
 
 type chatEvent struct {
 	Kind    string             `json:"kind"`
@@ -84,35 +89,47 @@ var _ = declare(Spec{
 	if most == 0 {
 		most = 20
 	}
-	waiting, cancel := context.WithTimeout(ctx, s.wait(a.WaitSeconds, DefaultWait))
-	defer cancel()
+	wait := s.wait(a.WaitSeconds, DefaultWait)
 	tell := narrate(ctx, s.Peer, "watches the chats")
 	defer tell.end()
-	listener, err := s.Relay.Watch(waiting)
+	listener, err := s.watch(ctx, wait)
 	if err != nil {
 		return nil, err
 	}
 	defer listener.Close()
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	seen := watched{Events: []chatEvent{}}
 	for len(seen.Events) < most {
 		event, err := listener.Next(waiting)
 		if err != nil {
-			if ctx.Err() == nil && errors.Is(waiting.Err(), context.DeadlineExceeded) {
-				seen.TimedOut = true
-				break
+			seen.TimedOut = waiting.Err() != nil && !s.Peer.Cancelled(ctx)
+			if !seen.TimedOut && len(seen.Events) == 0 {
+				return nil, err
 			}
-			return nil, err
+			if !seen.TimedOut {
+				seen.Failure = explain(Spec{Name: "watch_chats", Effect: Reads}, s, err)
+			}
+			break
 		}
 		if !a.wants(event) {
 			continue
 		}
 		s.Peer.Changed(ctx, event)
 		e := chatEvent{Kind: event.Kind, ID: event.Chat.ID, Status: event.Chat.Status, Title: event.Chat.Title, Parent: event.Chat.ParentChatID, Pending: view.Calls(event.ToolCalls)}
+		view.CutCalls(e.Pending, answerBytes)
 		tell.say(e.row())
 		seen.Events = append(seen.Events, e)
 	}
 	return seen.result(s), nil
 })
+
+// watch connects to the events of the caller's chats, before a wait begins.
+func (s *Session) watch(ctx context.Context, wait time.Duration) (*relay.WatchListener, error) {
+	connecting, cancel := context.WithTimeout(ctx, max(wait, connectPatience))
+	defer cancel()
+	return s.Relay.Watch(connecting)
+}
 
 func (a watchChatsArgs) wants(e client.WatchEvent) bool {
 	return (len(a.Kinds) == 0 || slices.Contains(a.Kinds, e.Kind)) && (len(a.Chats) == 0 || slices.Contains(a.Chats, e.Chat.ID))
@@ -129,6 +146,8 @@ func (w watched) result(s *Session) *Result {
 		fmt.Fprintf(&text, "(%d more left out for size: list_chats shows the state of all)\n", missing)
 	}
 	switch {
+	case w.Failure != nil:
+		text.WriteString("The watch ended early. " + w.Failure.Text())
 	case w.TimedOut && all == 0:
 		text.WriteString("Nothing happened in that time (timed_out).")
 	case w.TimedOut:
@@ -148,13 +167,19 @@ type awaitChatsArgs struct {
 // answerBytes is how much of each chat's answer await_chats gives: an orchestrator that collects ten of them pays for all ten.
 const answerBytes = 4_000
 
+// titleBytes is the longest title that the API takes: 200 characters.
+const titleBytes = 800
+
 // awaited is which chats settled, and which have not.
 type awaited struct {
-	Settled  []settledChat `json:"settled"`
-	Running  []runningChat `json:"running"`
-	Missing  []missingChat `json:"missing,omitempty"`
-	Cursor   string        `json:"cursor,omitempty"`
-	TimedOut bool          `json:"timed_out,omitempty"`
+	Settled     []settledChat `json:"settled"`
+	MoreSettled int           `json:"more_settled,omitempty"` // the next call with the cursor tells them
+	Running     []runningChat `json:"running"`
+	MoreRunning int           `json:"more_running,omitempty"`
+	Missing     []missingChat `json:"missing,omitempty"`
+	MoreMissing int           `json:"more_missing,omitempty"`
+	Cursor      string        `json:"cursor,omitempty"`
+	TimedOut    bool          `json:"timed_out,omitempty"`
 }
 
 type settledChat struct {
@@ -175,10 +200,20 @@ type runningChat struct {
 	WaitsForCapacity bool          `json:"waits_for_capacity,omitempty"`
 }
 
+func (c runningChat) row() string {
+	row := fmt.Sprintf("%s %s", c.ID, c.Status)
+	if c.WaitsForCapacity {
+		row += " (waits for capacity)"
+	}
+	return row
+}
+
 type missingChat struct {
 	ID    uuid.UUID `json:"id"`
 	Error string    `json:"error"`
 }
+
+func (c missingChat) row() string { return fmt.Sprintf("%s cannot be waited for: %s", c.ID, c.Error) }
 
 var _ = declare(Spec{
 	Name: "await_chats", Title: "Await chats", Toolset: Orchestration, Effect: Reads, Idempotent: true, WritingArguments: []string{"interrupt_on_cancel"},
@@ -197,32 +232,76 @@ var _ = declare(Spec{
 	result, err := s.Relay.Await(waiting, relay.AwaitRequest{Chats: a.Chats, All: a.Until == "all", Cursor: a.Cursor, Observe: func(e relay.AwaitEvent) {
 		tell.say(fmt.Sprintf("%d of %d settled; %s is %s", e.Settled, e.Total, view.Inline(e.Chat.Title, 60), e.Chat.Status))
 	}})
-	if err == nil {
+	if err == nil && s.Peer.Cancelled(ctx) {
 		err = ctx.Err()
 	}
 	if err != nil {
 		return nil, err
 	}
-	answer := awaited{Settled: []settledChat{}, Running: []runningChat{}, Cursor: result.Cursor, TimedOut: result.TimedOut}
-	for _, c := range result.Settled {
-		answer.Settled = append(answer.Settled, settledChat{ID: c.Chat.ID, Title: c.Chat.Title, Status: c.Status, turn: turnOf(c.Outcome, s.share(len(result.Settled)))})
-	}
-	for _, c := range result.Running {
-		answer.Running = append(answer.Running, runningChat(c))
-	}
 	if len(result.Missing) == len(a.Chats) {
 		return nil, result.Missing[0].Err // there is nothing to wait for
 	}
-	for _, c := range result.Missing {
-		answer.Missing = append(answer.Missing, missingChat{ID: c.ID, Error: explain(Spec{Name: "await_chats"}, s, c.Err).Text()})
-	}
+	answer := s.awaited(result)
 	return &Result{Text: answer.text(), Structured: answer}, nil
 })
 
-// share is how many bytes each of so many answers may have.
-func (s *Session) share(chats int) int {
-	const frame = 300 // of an answer: ids, title, advice
-	return max(min(answerBytes, s.Config.MaxOutputBytes/max(chats, 1)-frame), 0)
+// awaited is the answer within the size that the operator allows. Who settled comes first, but for a quarter each that those who run, and those who are
+// missing, have in any case.
+func (s *Session) awaited(r relay.AwaitResult) awaited {
+	const frame = 700 // the keys of the answer, and what the text says beside rows and cursor
+	left := s.Config.MaxOutputBytes - frame - len(r.Cursor)
+	running, missing := []runningChat{}, []missingChat(nil)
+	for _, c := range r.Running {
+		c.Title = brief(c.Title, titleBytes)
+		running = append(running, runningChat(c))
+	}
+	for _, c := range r.Missing {
+		missing = append(missing, missingChat{ID: c.ID, Error: explain(Spec{Name: "await_chats", Effect: Reads}, s, c.Err).Text()})
+	}
+	kept := min(bytesOfRows(running), left/4) + min(bytesOfRows(missing), left/4)
+	settled := make([]settledChat, 0, len(r.Settled))
+	for _, c := range r.Settled {
+		settled = append(settled, settledWithin(c, (left-kept)/len(r.Settled)))
+	}
+	a := awaited{TimedOut: r.TimedOut}
+	a.Settled, a.MoreSettled = rowsWithin(settled, left-kept)
+	left -= bytesOfRows(a.Settled)
+	a.Missing, a.MoreMissing = rowsWithin(missing, left-min(bytesOfRows(running), left/2))
+	left -= bytesOfRows(a.Missing)
+	a.Running, a.MoreRunning = rowsWithin(running, left)
+	a.Cursor = r.CursorAfter(len(a.Settled))
+	return a
+}
+
+// settledWithin is the chat in so many bytes, of which its ids and names may need more.
+func settledWithin(s relay.Settlement, most int) settledChat {
+	for size := min(answerBytes, most); ; {
+		c := settledChat{ID: s.Chat.ID, Title: brief(s.Chat.Title, titleBytes), Status: s.Status, turn: turnOf(s.Outcome, size)}
+		over := bytesOf(c.row(), c) - most
+		if over <= 0 || size <= 0 {
+			return c
+		}
+		size = max(0, size-over)
+	}
+}
+
+type rower interface{ row() string }
+
+// rowsWithin are as many rows, from the first, as have so many bytes, and how many are left.
+func rowsWithin[T rower](rows []T, most int) ([]T, int) {
+	n := fitting(rows, most, T.row)
+	return rows[:n], len(rows) - n
+}
+
+// bytesOfRows is how long the rows are in the longer of their two forms.
+func bytesOfRows[T rower](rows []T) int {
+	structured, written := 0, 0
+	for _, r := range rows {
+		encoded, _ := json.Marshal(r) // rows of ours marshal
+		structured += len(encoded) + 1
+		written += len(r.row()) + 1
+	}
+	return max(structured, written)
 }
 
 func (a awaited) text() string {
@@ -230,18 +309,23 @@ func (a awaited) text() string {
 	for _, c := range a.Settled {
 		b.WriteString(c.row() + "\n")
 	}
+	if a.MoreSettled > 0 {
+		fmt.Fprintf(&b, "(%d more settled: left out for size, the next call with the cursor tells them)\n", a.MoreSettled)
+	}
 	for _, c := range a.Missing {
-		fmt.Fprintf(&b, "%s cannot be waited for: %s\n", c.ID, c.Error)
+		b.WriteString(c.row() + "\n")
+	}
+	if a.MoreMissing > 0 {
+		fmt.Fprintf(&b, "(%d more cannot be waited for: left out for size, ask for fewer chats at a time)\n", a.MoreMissing)
 	}
 	if len(a.Running) > 0 {
-		b.WriteString("Still running:")
+		b.WriteString("Still running:\n")
 		for _, c := range a.Running {
-			fmt.Fprintf(&b, "\n%s %s", c.ID, c.Status)
-			if c.WaitsForCapacity {
-				b.WriteString(" (waits for capacity)")
-			}
+			b.WriteString(c.row() + "\n")
 		}
-		b.WriteString("\n")
+	}
+	if a.MoreRunning > 0 {
+		fmt.Fprintf(&b, "(%d more run: left out for size, list_chats shows them)\n", a.MoreRunning)
 	}
 	if a.TimedOut {
 		b.WriteString("The wait is over (timed_out). ")
@@ -249,7 +333,7 @@ func (a awaited) text() string {
 	if len(a.Settled)+len(a.Missing)+len(a.Running) == 0 {
 		b.WriteString("Nothing new: all of them were at rest before, and told with that cursor.")
 	}
-	if a.Cursor != "" && len(a.Running) > 0 {
+	if a.Cursor != "" && len(a.Running)+a.MoreSettled > 0 {
 		b.WriteString("Go on with cursor " + a.Cursor)
 	}
 	return strings.TrimSpace(b.String())

@@ -1,8 +1,13 @@
 package tools_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,4 +229,128 @@ func TestWatchReportsWhatHappens(t *testing.T) {
 		require.Less(t, len(events), 10)
 		require.Contains(t, text, "more left out for size")
 	})
+}
+
+// strictly is sized without room for a frame.
+func strictly(t *testing.T, text string, structured object, most int) {
+	t.Helper()
+	raw, err := json.Marshal(structured)
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(text), most, text)
+	require.LessOrEqual(t, len(raw), most)
+}
+
+func TestAwaitedStaysWithinItsSize(t *testing.T) {
+	const bytes, chats = 4000, 20
+	b := newBench(t, unlimited(simulator.V238), most(bytes))
+	title := strings.Repeat("<title> ", 24)
+	var done, busy, gone []any
+	for n := range chats {
+		_, chat := b.ok("create_chat", object{"prompt": "word " + strings.Repeat("word ", 100), "wait_seconds": 15})
+		done = append(done, chat["id"])
+		_, chat = b.ok("create_chat", object{"prompt": "HANG 600"})
+		busy = append(busy, chat["id"])
+		if n%2 == 0 {
+			gone = append(gone, uuid.New().String())
+		}
+		b.ok("update_chat", object{"chat": chat["id"], "title": title})
+	}
+	t.Cleanup(func() {
+		for _, id := range busy {
+			_ = b.callWith(context.WithoutCancel(t.Context()), "interrupt_chat", object{"chat": id})
+		}
+	})
+	all := slices.Concat(done, busy, gone)
+	told := map[any]bool{}
+	cursor := ""
+	for len(told) < chats {
+		text, awaited := b.ok("await_chats", object{"chats": all, "wait_seconds": 0, "cursor": cursor})
+		strictly(t, text, awaited, bytes)
+		require.NotEmpty(t, awaited["running"])
+		require.NotEmpty(t, awaited["missing"])
+		require.Contains(t, text, fmt.Sprintf("(%v more run: left out for size", awaited["more_running"]))
+		require.Contains(t, text, fmt.Sprintf("(%v more cannot be waited for", awaited["more_missing"]))
+		require.Contains(t, text, "Go on with cursor ")
+		settled := list(awaited, "settled")
+		require.NotEmpty(t, settled, text)
+		for _, c := range settled {
+			require.False(t, told[c["id"]], "told once")
+			told[c["id"]] = true
+		}
+		if len(told) < chats {
+			require.EqualValues(t, chats-len(told), awaited["more_settled"])
+		}
+		cursor = awaited["cursor"].(string)
+	}
+}
+
+func TestAwaitedCallsWithLargeArgumentsStayWithinTheSize(t *testing.T) {
+	const bytes = 5000
+	b := newBench(t, unlimited(simulator.V238), most(bytes))
+	_, asking := b.ok("create_chat", object{
+		"prompt": `TOOL lookup {"key": "` + strings.Repeat("k", 2*bytes) + `"}`, "wait_seconds": 15,
+		"dynamic_tools": []object{{"name": "lookup", "description": "d", "input_schema": object{"type": "object"}}},
+	})
+	text, awaited := b.ok("await_chats", object{"chats": []any{asking["id"]}})
+	strictly(t, text, awaited, bytes)
+	settled := list(awaited, "settled")[0]
+	require.Equal(t, "lookup", list(settled, "pending_calls")[0]["tool_name"])
+	call := list(settled, "pending_calls")[0]
+	require.Contains(t, text, fmt.Sprintf("(%.0f bytes of these arguments left out)", call["cut_bytes"]))
+}
+
+// changed is how many events the peer was told.
+func (r *recorder) changed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.changes)
+}
+
+func TestWatchTellsWhatItSawBeforeItFailed(t *testing.T) {
+	generations(t, func(t *testing.T, g simulator.Generation) {
+		b := newBench(t, unlimited(g))
+		id := b.chat("hello", uuid.Nil)
+		peer := b.record()
+		var text string
+		var answer object
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			text, answer = okay(t, b.call("watch_chats", object{"chats": []string{id}, "kinds": []string{"title_change"}, "wait_seconds": 15}))
+		}()
+		n := 0
+		require.Eventually(t, func() bool {
+			n++
+			b.ok("update_chat", object{"chat": id, "title": fmt.Sprintf("Title %d", n)})
+			return peer.changed() > 0
+		}, waitLimit, waitStep)
+		b.sim.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+			rw.WriteHeader(http.StatusUnauthorized)
+			return true
+		})
+		b.sim.CloseSockets("watch", 1001)
+		<-done
+		require.NotEmpty(t, answer["events"])
+		require.NotContains(t, answer, "timed_out")
+		require.Equal(t, "unauthorized", answer["error"].(object)["type"])
+		require.Contains(t, text, "The watch ended early. unauthorized: ")
+		require.Equal(t, "unauthorized", b.fails("watch_chats", object{"wait_seconds": 0}).Kind, "nothing was seen")
+	})
+}
+
+// Connecting is no part of the wait.
+func TestWatchConnectsHoweverShortTheWait(t *testing.T) {
+	b := newBench(t, unlimited(simulator.V238))
+	var refused atomic.Int64
+	b.sim.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/chats/watch") || refused.Add(1) > 3 {
+			return false
+		}
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	text, answer := b.ok("watch_chats", object{"wait_seconds": 0})
+	require.Equal(t, "Nothing happened in that time (timed_out).", text)
+	require.Equal(t, true, answer["timed_out"])
+	require.Equal(t, int64(4), refused.Load())
 }
