@@ -291,16 +291,16 @@ func (s *Session) follow(ctx context.Context, chat uuid.UUID, o relay.TurnOption
 	case s.Peer.Cancelled(ctx), outcome.Status == "" && ctx.Err() != nil:
 		err = ctx.Err()
 	case outcome.Status == "":
-		err = s.unseen()
+		err = s.unseen("stream_chat", "chat stands")
 	}
 	return outcome, s.ended(ctx, err)
 }
 
-// unseen is the failure of a wait that ended before anybody could see how the chat stands.
-func (s *Session) unseen() *Failure {
+// unseen is the failure of a wait, of the named tool, that ended before anybody could see how its chats stand.
+func (s *Session) unseen(tool, chats string) *Failure {
 	return &Failure{
-		Kind: string(client.KindTimeout), Message: s.Client.Host().URL().Host + " did not say in time how the chat stands",
-		Next: "call stream_chat again, or look with get_chat",
+		Kind: string(client.KindTimeout), Message: fmt.Sprintf("%s did not say in time how the %s", s.Client.Host().URL().Host, chats),
+		Next: "call " + tool + " again, or look with get_chat",
 	}
 }
 

@@ -376,6 +376,10 @@ func TestAWaitThatCannotSeeTheChatSaysSo(t *testing.T) {
 	f = b.fails("stream_chat", object{"chat": uuid.New(), "wait_seconds": 0.1})
 	require.Equal(t, "timeout", f.Kind)
 	require.Contains(t, f.Next, "call stream_chat again")
+	twice := uuid.New()
+	f = b.fails("await_chats", object{"chats": []uuid.UUID{twice, twice}, "wait_seconds": 0.1})
+	require.Equal(t, "timeout", f.Kind)
+	require.Contains(t, f.Next, "call await_chats again")
 }
 
 // rude is an MCP client whose code breaks.

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -196,12 +197,12 @@ func (c settledChat) row() string {
 type runningChat struct {
 	ID               uuid.UUID     `json:"id"`
 	Title            string        `json:"title,omitempty"`
-	Status           client.Status `json:"status"`
+	Status           client.Status `json:"status,omitempty"` // "": not seen yet
 	WaitsForCapacity bool          `json:"waits_for_capacity,omitempty"`
 }
 
 func (c runningChat) row() string {
-	row := fmt.Sprintf("%s %s", c.ID, c.Status)
+	row := fmt.Sprintf("%s %s", c.ID, cmp.Or(c.Status, "(not seen yet)"))
 	if c.WaitsForCapacity {
 		row += " (waits for capacity)"
 	}
@@ -219,7 +220,9 @@ var _ = declare(Spec{
 	Name: "await_chats", Title: "Await chats", Toolset: Orchestration, Effect: Reads, Idempotent: true, WritingArguments: []string{"interrupt_on_cancel"},
 	Description: "Waits until any (or all) of several chats are done, fail or ask for something. Returns their answers, who still runs, and a cursor for the next call.",
 }, func(ctx context.Context, s *Session, a awaitChatsArgs) (*Result, error) {
+	asked := map[uuid.UUID]bool{}
 	for _, chat := range a.Chats {
+		asked[chat] = true
 		s.Peer.Concerns(chat)
 	}
 	if a.InterruptOnCancel {
@@ -238,8 +241,11 @@ var _ = declare(Spec{
 	if err != nil {
 		return nil, err
 	}
-	if len(result.Missing) == len(a.Chats) {
+	switch {
+	case len(result.Missing) == len(asked):
 		return nil, result.Missing[0].Err // there is nothing to wait for
+	case len(result.Running) == len(asked) && !slices.ContainsFunc(result.Running, func(c relay.Running) bool { return c.Status != "" }):
+		return nil, s.unseen("await_chats", "chats stand")
 	}
 	answer := s.awaited(result)
 	return &Result{Text: answer.text(), Structured: answer}, nil
