@@ -484,7 +484,7 @@ func (j *judge) judge(c client.Chat) verdict {
 		s := settlementOf(v.chat, page)
 		// Servers since August store the last message before the status; but a user message may be newer than the status.
 		certain := v.chat.OwnerUsername != "" && (n > 1 || n == 1 && !s.Unanswered)
-		if certain || proven(s, page) || time.Since(began) >= r.options.Settle {
+		if certain || proven(s, page) && !overtaken(&v.chat, page.Messages) || time.Since(began) >= r.options.Settle {
 			v.settlement = s
 			return v
 		}

@@ -319,35 +319,61 @@ type history struct {
 	queue    []client.QueuedMessage
 }
 
-// read reads the chat and its last messages, back to one that is known and stands: an edit takes away all messages from
-// one on, so those before stand, too. The first read fills the window.
+// readTries is how often a chat is read that does not stand still meanwhile.
+const readTries = 3
+
+// read reads the chat and its last messages. When these are of a turn that the status knows nothing of, it does so again.
 func (f *chatFeed) read(ctx context.Context) (*history, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	c := f.relay.client
-	chat, err := c.GetChat(ctx, f.id)
-	if err != nil {
-		return nil, err
+	var h *history
+	for range readTries {
+		chat, err := f.relay.client.GetChat(ctx, f.id)
+		if err != nil {
+			return nil, err
+		}
+		if h != nil && chat.Status == h.chat.Status && chat.UpdatedAt.Equal(h.chat.UpdatedAt) {
+			return h, nil // a partial answer, stored after the interrupt
+		}
+		h = &history{chat: *chat}
+		if err := f.readMessages(ctx, h); err != nil {
+			return nil, err
+		}
+		if !overtaken(&h.chat, h.messages) {
+			return h, nil
+		}
 	}
+	return h, nil
+}
+
+// overtaken: a chat that rested when it was read has a message since, so that it may have worked and rest in another way now.
+func overtaken(c *client.Chat, messages []client.Message) bool {
+	return atRest(c.Status) && slices.ContainsFunc(messages, func(m client.Message) bool { return m.CreatedAt.After(c.UpdatedAt) })
+}
+
+// readMessages reads the last messages, back to one that is known and stands: an edit takes away all messages from one on,
+// so those before stand, too. The first read fills the window.
+func (f *chatFeed) readMessages(ctx context.Context, h *history) error {
+	c := f.relay.client
 	known, limit := f.known(), recentMessages
 	if len(known) == 0 {
 		limit = windowMessages
 	}
 	page, err := c.ListMessages(ctx, f.id, client.ListMessagesRequest{Limit: limit})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	h := &history{chat: *chat, messages: page.Messages, older: page.HasMore, queue: page.Queued}
+	h.messages, h.older, h.queue = page.Messages, page.HasMore, page.Queued
 	for len(known) > 0 && h.older && !slices.ContainsFunc(page.Messages, func(m client.Message) bool { return known[m.ID] }) {
 		oldest := h.messages[len(h.messages)-1].ID
 		page, err = c.ListMessages(ctx, f.id, client.ListMessagesRequest{BeforeID: oldest, Limit: pageMessages})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		h.messages, h.older = append(h.messages, page.Messages...), page.HasMore && len(page.Messages) > 0
 	}
 	slices.Reverse(h.messages)
-	return h, nil
+	return nil
 }
 
 const (

@@ -183,14 +183,13 @@ func (s *state) applyStatus(st client.Status, e *client.StreamEvent) {
 }
 
 func (s *state) applyBusy(st client.Status, e *client.StreamEvent) {
-	if s.rested && !s.ordered && s.status != client.StatusRequiresAction {
+	if s.rested && !s.ordered {
 		if s.stir != client.StatusRunning {
 			s.stir, s.since = st, time.Now()
 		}
+		// No message will say so when the calls were answered: results of dynamic tools are not on May's stream (3.3).
+		s.suspect = s.suspect || s.status == client.StatusRequiresAction
 		return
-	}
-	if s.rested && !s.ordered {
-		s.suspect = true // results of dynamic tools are not on May's stream (3.3)
 	}
 	if st == client.StatusPending && s.status == client.StatusRunning {
 		return // the double of an earlier one
