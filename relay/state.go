@@ -542,7 +542,7 @@ func (s *state) certain() bool {
 	case s.claim == client.StatusError:
 		return s.failure != nil
 	case s.claim == client.StatusRequiresAction:
-		return s.action != nil && s.hasCalls()
+		return s.action != nil && s.hasCalls() && !s.haveResults()
 	case s.ordered:
 		return true
 	case s.status == client.StatusRequiresAction: // nothing ran, unless somebody spoke since
@@ -594,6 +594,19 @@ func (s *state) hasCalls() bool {
 		}
 	}
 	return true
+}
+
+// haveResults: a pending call of the last message was answered, so that what asks for it is a word of before: May's stream
+// may be behind a read.
+func (s *state) haveResults() bool {
+	for i := len(s.messages) - 1; i >= 0 && s.messages[i].Role == client.RoleTool; i-- {
+		if slices.ContainsFunc(s.messages[i].Content, func(p client.Part) bool {
+			return slices.ContainsFunc(s.pending, func(c client.PendingCall) bool { return c.ToolCallID == p.ToolCallID })
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *state) lastOf(role client.Role) *client.Message {
@@ -682,7 +695,7 @@ func (s *state) explain(chat *client.Chat) {
 	case chat.Status == client.StatusError && chat.LastError != nil && s.failure == nil:
 		s.lastError = chat.LastError
 		s.failure = event(client.StreamEvent{Type: client.EventError, ChatID: s.id, Error: chat.LastError})
-	case chat.Status == client.StatusRequiresAction && s.action == nil:
+	case chat.Status == client.StatusRequiresAction && (s.action == nil || !s.hasCalls() || s.haveResults()):
 		if calls := pendingCalls(s.messages); len(calls) > 0 {
 			s.pending = calls
 			s.action = event(client.StreamEvent{

@@ -161,6 +161,31 @@ func TestStateHeldPartsAreBounded(t *testing.T) {
 	require.Empty(t, s.held)
 }
 
+// A read ahead of May's stream shows the results of the calls that the stream asks for only then.
+func TestStateDoesNotAskForWhatWasAnswered(t *testing.T) {
+	s := &state{id: uuid.New(), snapshot: true}
+	talk(s, "u1 running c2 requires_action action")
+	require.Empty(t, talk(s, "running"), "only a read can say so")
+	require.True(t, s.suspect)
+	history := &history{chat: client.Chat{Status: client.StatusRunning}, messages: []client.Message{*message("u", 1), *message("c", 2), *message("r", 3)}}
+	s.sync(history)
+	require.Equal(t, "tool(3) RUNNING", said(s))
+	require.Empty(t, talk(s, "c2 requires_action requires_action action"))
+	require.True(t, s.doubtful())
+	s.sync(history)
+	require.Empty(t, said(s))
+	require.Empty(t, s.claim)
+	require.Equal(t, `assistant(4) WAITING settled[settled "text 4" unanswered=false]`, talk(s, "a4 waiting"))
+}
+
+func TestStateALateRunningDoesNotAskAgain(t *testing.T) {
+	s := &state{id: uuid.New(), snapshot: true}
+	talk(s, "u1 running c2 requires_action action", "running")
+	s.sync(&history{chat: client.Chat{Status: client.StatusRequiresAction}, messages: []client.Message{*message("u", 1), *message("c", 2)}})
+	require.Empty(t, said(s))
+	require.Len(t, s.pending, 1)
+}
+
 func TestStateNewCallsAtRestAreAnotherRest(t *testing.T) {
 	s := &state{id: uuid.New(), snapshot: true}
 	talk(s, "u1 running c2 requires_action action RESET")
