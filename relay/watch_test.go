@@ -26,7 +26,7 @@ func TestWatchTellsTheCallersChatsOverOneSocket(t *testing.T) {
 			require.NoError(t, err)
 			listeners = append(listeners, l)
 		}
-		require.Equal(t, 1, w.server.SocketsOf("watch"))
+		w.eventually(func() bool { return w.server.SocketsOf("watch") == 1 }, "they share one socket")
 		chat := w.create("hello")
 		for _, l := range listeners {
 			w.event(l, client.KindCreated, chat.ID)
