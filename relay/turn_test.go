@@ -582,3 +582,32 @@ func TestFollowNoticesThatAChatWaitsForCapacityNoLongerThoughItIsSilent(t *testi
 	events := w.until(l, relay.EventCapacity)
 	require.False(t, events[len(events)-1].WaitsForCapacity)
 }
+
+// A chat is read before its messages: these may be of a turn that began and ended in between.
+func TestFollowBelievesNoStatusOfBeforeTheMessages(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("ERR 400")
+		require.Equal(t, relay.ReasonError, w.turn(chat.ID, relay.TurnOptions{}).Reason)
+		stale := w.get(chat.ID, "")
+		sent := w.send(chat.ID, "better")
+		w.turn(chat.ID, relay.TurnOptions{MessageID: sent.Message.ID})
+		var once sync.Once
+		w.server.Intercept(func(rw http.ResponseWriter, r *http.Request) (answered bool) {
+			if strings.HasSuffix(r.URL.Path, chat.ID.String()) {
+				once.Do(func() {
+					rw.Header().Set("Content-Type", "application/json")
+					_, err := io.WriteString(rw, stale)
+					assert.NoError(t, err)
+					answered = true
+				})
+			}
+			return answered
+		})
+		late := relay.New(w.client, quick)
+		defer late.Close()
+		out, err := late.Turn(w.ctx, chat.ID, relay.TurnOptions{}, nil)
+		require.NoError(t, err)
+		require.Equal(t, relay.ReasonSettled, out.Reason)
+		require.Equal(t, "echo: better", out.Text())
+	})
+}
