@@ -66,15 +66,6 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 	return *e, nil
 }
 
-// unread is the next event when there is one already.
-func (l *Listener) unread() (Event, bool) {
-	e, _, ok := l.place.take()
-	if !ok {
-		return Event{}, false
-	}
-	return *e, true
-}
-
 // Close leaves the chat; the chat itself goes on.
 func (l *Listener) Close() {
 	if l.place.leave() {

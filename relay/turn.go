@@ -80,20 +80,25 @@ func (t *turn) run(ctx context.Context) (Outcome, error) {
 		return out, err
 	}
 	defer t.listener.Close()
+	var last int64 // event that is there when the deadline comes; 0: it has not come
 	for {
 		e, err := t.listener.Next(ctx)
-		if ctx.Err() != nil {
-			return t.timedOut()
-		}
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return outcomeOf(t.listener.Now(), ReasonTimedOut), nil
+		case err != nil:
 			return Outcome{}, err
+		case ctx.Err() != nil && last == 0:
+			last = t.relay.serial.Load()
 		}
 		out, over, err := t.take(ctx, &e)
 		switch {
-		case err != nil && ctx.Err() != nil:
-			return t.timedOut()
-		case over || err != nil:
-			return out, err
+		case over && err == nil:
+			return out, nil
+		case err != nil && ctx.Err() == nil:
+			return Outcome{}, err
+		case err != nil || last > 0 && e.Serial >= last:
+			return outcomeOf(t.listener.Now(), ReasonTimedOut), nil
 		case t.UntilFirstEvent:
 			return outcomeOf(t.listener.Now(), ReasonFirstEvent), nil
 		}
@@ -117,26 +122,6 @@ func (t *turn) look(ctx context.Context) (Outcome, bool, error) {
 	}
 	t.replay()
 	return t.begin(look)
-}
-
-// timedOut is how far the chat is, unless what happened up to now and was not read yet ends the turn.
-func (t *turn) timedOut() (Outcome, error) {
-	now := t.relay.serial.Load()
-	look, cancel := context.WithTimeout(context.Background(), firstLook)
-	defer cancel()
-	for {
-		e, ok := t.listener.unread()
-		if !ok {
-			break
-		}
-		if out, over, err := t.take(look, &e); over || err != nil {
-			return out, err
-		}
-		if e.Serial >= now {
-			break
-		}
-	}
-	return outcomeOf(t.listener.Now(), ReasonTimedOut), nil
 }
 
 // verify asks the server where a picture that was read before the call could be behind, or does not reach back to what the

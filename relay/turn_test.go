@@ -469,6 +469,39 @@ func TestTurnReadsWhatIsThereBeforeItTimesOut(t *testing.T) {
 		})
 		require.NoError(t, err)
 		require.Equal(t, relay.ReasonSettled, out.Reason)
+		require.NotNil(t, out.Message)
+	})
+}
+
+// Also the very next one, when that is the one that ends the turn.
+func TestTurnDropsNoEventAtItsDeadline(t *testing.T) {
+	eachGeneration(t, func(t *testing.T, w *world) {
+		chat := w.create("SLOW 3 300")
+		other := w.follow(chat.ID)
+		ctx, cancel := context.WithDeadline(w.ctx, time.Now().Add(time.Second))
+		defer cancel()
+		var told, heard []relay.Event
+		_, err := w.relay.Turn(ctx, chat.ID, relay.TurnOptions{}, func(e relay.Event) {
+			if told = append(told, e); len(told) == 1 {
+				heard = w.until(other, relay.EventSettled)
+				<-ctx.Done()
+			}
+		})
+		require.NoError(t, err)
+		after := func(events []relay.Event) (said string) {
+			for _, e := range events {
+				switch {
+				case e.Serial <= told[0].Serial:
+				case e.MessagePart != nil:
+					said += e.MessagePart.Part.Text
+				default:
+					said += "\n" + types([]relay.Event{e})[0] + "\n"
+				}
+			}
+			return said
+		}
+		require.Contains(t, after(told), "settled")
+		require.Equal(t, after(heard), after(told))
 	})
 }
 
