@@ -164,15 +164,19 @@ func TestStateHeldPartsAreBounded(t *testing.T) {
 // A read ahead of May's stream shows the results of the calls that the stream asks for only then.
 func TestStateDoesNotAskForWhatWasAnswered(t *testing.T) {
 	s := &state{id: uuid.New(), snapshot: true}
-	talk(s, "u1 running c2 requires_action action")
+	talk(s, "u1 running")
+	u1, c2, r3 := *message("u", 1), *message("c", 2), *message("r", 3)
+	s.sync(&history{chat: client.Chat{Status: client.StatusRequiresAction}, messages: []client.Message{u1, c2}})
+	require.Equal(t, `assistant(2) REQUIRES_ACTION action_required settled[requires_action "" unanswered=false]`, said(s))
 	require.Empty(t, talk(s, "running"), "only a read can say so")
 	require.True(t, s.suspect)
-	history := &history{chat: client.Chat{Status: client.StatusRunning}, messages: []client.Message{*message("u", 1), *message("c", 2), *message("r", 3)}}
-	s.sync(history)
+	now := &history{chat: client.Chat{Status: client.StatusRunning}, messages: []client.Message{u1, c2, r3}}
+	s.sync(now)
 	require.Equal(t, "tool(3) RUNNING", said(s))
 	require.Empty(t, talk(s, "c2 requires_action requires_action action"))
+	require.False(t, s.suspect)
 	require.True(t, s.doubtful())
-	s.sync(history)
+	s.sync(now)
 	require.Empty(t, said(s))
 	require.Empty(t, s.claim)
 	require.Equal(t, `assistant(4) WAITING settled[settled "text 4" unanswered=false]`, talk(s, "a4 waiting"))
