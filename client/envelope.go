@@ -4,21 +4,23 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+
+	"coder-chats-mcp/jsonscan"
 )
 
 // eachEvent calls f with each event of a frame: the elements of an array, a single object, or the data of a
 // {"type":"ping"|"data"|"error","data":...} envelope. A ping carries none. An error envelope ends it with failed's error.
 func eachEvent(frame []byte, f func(event []byte) error, failed func(data []byte) error) error {
-	for i := skipSpace(frame, 0); i < len(frame); i = skipSpace(frame, i) {
-		end := valueEnd(frame, i)
+	for i := jsonscan.SkipSpace(frame, 0); i < len(frame); i = jsonscan.SkipSpace(frame, i) {
+		end := jsonscan.ValueEnd(frame, i)
 		if end < 0 {
-			return errSyntax
+			return jsonscan.ErrSyntax
 		}
 		value := frame[i:end]
 		i = end
 		var err error
 		if value[0] == '[' {
-			err = eachElement(value, func(element []byte) error { return openEnvelope(element, f, failed) })
+			err = jsonscan.EachElement(value, func(element []byte) error { return openEnvelope(element, f, failed) })
 		} else {
 			err = openEnvelope(value, f, failed)
 		}
@@ -46,7 +48,7 @@ func openEnvelope(value []byte, f, failed func([]byte) error) error {
 
 // envelope looks whether an object is one. An event of type error has no data.
 func envelope(object []byte) (kind string, data []byte, err error) {
-	err = eachMember(object, func(name, value []byte) error {
+	err = jsonscan.EachMember(object, func(name, value []byte) error {
 		switch string(name) {
 		case "type":
 			switch string(value) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"coder-chats-mcp/jsonscan"
 )
 
 // Models are the providers and models that the caller can see.
@@ -105,7 +107,7 @@ type modelConfigs struct {
 }
 
 func (m *modelConfigs) UnmarshalJSON(data []byte) error {
-	if i := skipSpace(data, 0); i < len(data) && data[i] == '[' {
+	if i := jsonscan.SkipSpace(data, 0); i < len(data) && data[i] == '[' {
 		return json.Unmarshal(data, &m.list)
 	}
 	type group struct {

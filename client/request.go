@@ -306,10 +306,18 @@ func (c *Client) decode(ctx context.Context, k *call, resp *http.Response) error
 		e.Kind, e.Message = KindTooLarge, "The answer is larger than "+megabytes(limit)+"."
 		return e
 	}
-	if err := json.Unmarshal(body, k.out); err != nil {
+	if err := unmarshal(body, k.out); err != nil {
 		e.Kind, e.cause = KindUnavailable, err
 		e.Message = "The answer is not what the Chats API would say: " + c.redact(excerpt(body, resp.Header.Get("Content-Type")))
 		return e
 	}
 	return nil
+}
+
+// unmarshal is json.Unmarshal that asks what decodes itself at once, not after a second look at the whole.
+func unmarshal(data []byte, out any) error {
+	if own, ok := out.(json.Unmarshaler); ok && json.Valid(data) {
+		return own.UnmarshalJSON(data)
+	}
+	return json.Unmarshal(data, out)
 }

@@ -55,7 +55,7 @@ type Options struct {
 	Config   tools.Config
 	// ClaudeChannel sends notifications/claude/channel when a chat that a session created or awaits settles, asks or fails.
 	ClaudeChannel bool
-	Transport     transport.Options // Hooks and ListResources are the Server's own
+	Transport     transport.Options // Hooks, ListResources and CallTool are the Server's own
 	Relay         relay.Options
 	Logger        *slog.Logger
 	Telemetry     *telemetry.Telemetry // nil observes nothing
@@ -68,6 +68,8 @@ type Server struct {
 	core    *transport.Core
 	caller  *tools.Caller // of stdio
 	callers *callers      // of HTTP
+	// harmless is each tool as those have it who may only read.
+	harmless map[string]*tools.Tool
 }
 
 // New makes a Server. Close it when the last session is over.
@@ -76,7 +78,10 @@ func New(o Options) *Server {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Config.Logger, o.Transport.Logger, o.Relay.Logger = o.Logger, o.Logger, o.Logger
-	s := &Server{options: o, log: o.Logger}
+	s := &Server{options: o, log: o.Logger, harmless: map[string]*tools.Tool{}}
+	for _, t := range o.Tools {
+		s.harmless[t.Name] = t.ReadOnly()
+	}
 	if o.Client != nil {
 		s.caller = tools.NewCaller(o.Client, relay.New(o.Client, o.Relay))
 	}
@@ -84,7 +89,7 @@ func New(o Options) *Server {
 		SessionOpened: s.opened, SessionClosed: s.closed, Listening: s.listening,
 		Subscribed: s.subscribed, Unsubscribed: s.unsubscribed,
 	}
-	o.Transport.ListResources = s.listResources
+	o.Transport.ListResources, o.Transport.CallTool = s.listResources, s.callTool
 	o.Transport.Repeatable, o.Transport.Lost = s.repeatable, s.lost
 	if o.Telemetry != nil {
 		o.Transport.Observe = s.observe
@@ -123,7 +128,9 @@ func (s *Server) registry() *server.MCPServer {
 	}
 	m := server.NewMCPServer(Name, s.options.Version, options...)
 	for _, t := range s.options.Tools {
-		m.AddTool(t.MCP(), s.callTool(t))
+		m.AddTool(t.MCP(), func(ctx context.Context, q mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			return s.callTool(ctx, q.Params.Name, transport.Arguments(ctx))
+		})
 	}
 	for _, t := range resources.Templates() {
 		m.AddResourceTemplate(t, s.readResource)
@@ -153,11 +160,7 @@ func (s *Server) filter(ctx context.Context, all []mcp.Tool) []mcp.Tool {
 		return left
 	}
 	for i, t := range left {
-		for _, own := range s.options.Tools {
-			if own.Name == t.Name {
-				left[i] = own.ReadOnly().MCP()
-			}
-		}
+		left[i] = s.harmless[t.Name].MCP()
 	}
 	return left
 }
@@ -173,28 +176,16 @@ func (s *Server) offersPrompt(ctx context.Context, name string) bool {
 	return slices.ContainsFunc(prompts.All(), func(p *prompts.Prompt) bool { return p.Name == name && p.Offered(s.offers(ctx)) })
 }
 
-func (s *Server) callTool(t *tools.Tool) server.ToolHandlerFunc {
-	whole, harmless := t, t.ReadOnly()
-	return func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		t := whole
-		if readsOnly(ctx) {
-			t = harmless
-		}
-		arguments, err := argumentsOf(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return t.Call(ctx, s.session(ctx).tools, arguments), nil
+// callTool calls one of the tools that the request may use; nil for any other.
+func (s *Server) callTool(ctx context.Context, name string, arguments json.RawMessage) (*mcp.CallToolResult, error) {
+	t := s.tool(name)
+	switch {
+	case t == nil || !wants(ctx, name):
+		return nil, nil
+	case readsOnly(ctx):
+		t = s.harmless[name]
 	}
-}
-
-// argumentsOf are a call's arguments as the client wrote them, large ids included.
-func argumentsOf(ctx context.Context) (json.RawMessage, error) {
-	var params struct {
-		Arguments json.RawMessage `json:"arguments"`
-	}
-	err := json.Unmarshal(transport.Params(ctx), &params)
-	return params.Arguments, err
+	return t.Call(ctx, s.session(ctx).tools, arguments), nil
 }
 
 // source is what resources are read from, or why they cannot be. Tools say that their own way.

@@ -24,22 +24,8 @@ func (e *Error) Error() string { return e.Message }
 // guardHandlers keeps the error a handler returned for readable, and makes a tool's error a result.
 func (c *Core) guardHandlers() {
 	server.WithToolHandlerMiddleware(func(next server.ToolHandlerFunc) server.ToolHandlerFunc {
-		return func(ctx context.Context, q mcp.CallToolRequest) (result *mcp.CallToolResult, err error) {
-			defer func() {
-				if p := recover(); p != nil {
-					c.log.Error("panic in a tool", "tool", q.Params.Name, "panic", p, "stack", string(debug.Stack()))
-					result, err = mcp.NewToolResultError("the tool "+q.Params.Name+" failed inside the server; its log says more"), nil
-				}
-			}()
-			result, err = next(ctx, q)
-			if err == nil {
-				return result, nil
-			}
-			keepFailure(ctx, err)
-			if isProtocolError(err) {
-				return nil, err
-			}
-			return mcp.NewToolResultError(explain(ctx, err)), nil
+		return func(ctx context.Context, q mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			return c.guardTool(ctx, q.Params.Name, func() (*mcp.CallToolResult, error) { return next(ctx, q) })
 		}
 	})(c.mcp)
 	server.WithResourceHandlerMiddleware(func(next server.ResourceHandlerFunc) server.ResourceHandlerFunc {
@@ -56,6 +42,25 @@ func (c *Core) guardHandlers() {
 			return result, err
 		}
 	})(c.mcp)
+}
+
+// guardTool makes of a panic, and of an error that is nothing to the client, a result for its model.
+func (c *Core) guardTool(ctx context.Context, name string, call func() (*mcp.CallToolResult, error)) (result *mcp.CallToolResult, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic in a tool", "tool", name, "panic", p, "stack", string(debug.Stack()))
+			result, err = mcp.NewToolResultError("the tool "+name+" failed inside the server; its log says more"), nil
+		}
+	}()
+	result, err = call()
+	if err == nil {
+		return result, nil
+	}
+	keepFailure(ctx, err)
+	if isProtocolError(err) {
+		return nil, err
+	}
+	return mcp.NewToolResultError(explain(ctx, err)), nil
 }
 
 func keepFailure(ctx context.Context, err error) {

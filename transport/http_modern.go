@@ -32,7 +32,7 @@ func (h *HTTPHandler) postModern(x *exchange, m *message) error {
 	}
 	defer h.posts.done()
 	s := h.core.newSession(x.ctx, "")
-	s.identity, s.overHTTP, s.level = x.identity, true, m.meta.Meta.LogLevel
+	s.identity, s.overHTTP, s.level = x.identity, true, m.meta.LogLevel
 	st := &stream{box: s.out}
 	r, refused := s.begin(x.ctx, m, st.box)
 	if refused != nil {
@@ -78,7 +78,7 @@ func (h *HTTPHandler) postListen(x *exchange, m *message) error {
 	}
 	defer h.leave(x.identity)
 	s := h.core.newSession(x.ctx, "")
-	s.identity, s.overHTTP, s.level = x.identity, true, m.meta.Meta.LogLevel
+	s.identity, s.overHTTP, s.level = x.identity, true, m.meta.LogLevel
 	defer s.close(ErrSessionOver)
 	r, refused := s.begin(x.ctx, m, s.out)
 	if refused != nil {
@@ -114,7 +114,7 @@ func (h *HTTPHandler) postListen(x *exchange, m *message) error {
 // checkModern checks what must agree between headers and body.
 func (h *HTTPHandler) checkModern(x *exchange, m *message) *Error {
 	mismatch := func(text string) *Error { return &Error{Code: mcp.HEADER_MISMATCH, Message: text} }
-	version := m.meta.Meta.Version
+	version := m.meta.Version
 	switch {
 	case x.r.Header.Get(mcp.HeaderLastEventID) != "":
 		return mismatch("streams can't be resumed in protocol 2026-07-28: repeat the request with a new id")

@@ -46,10 +46,7 @@ func (c *Core) repeatable(m *message) bool {
 	if c.opts.Repeatable == nil {
 		return isTrue(tool.Tool.Annotations.ReadOnlyHint) || isTrue(tool.Tool.Annotations.IdempotentHint)
 	}
-	var params struct {
-		Arguments json.RawMessage `json:"arguments"`
-	}
-	return json.Unmarshal(m.Params, &params) == nil && c.opts.Repeatable(m.meta.Name, params.Arguments)
+	return !m.odd && c.opts.Repeatable(m.meta.Name, m.meta.Arguments)
 }
 
 func isTrue(hint *bool) bool { return hint != nil && *hint }

@@ -3,40 +3,42 @@ package transport
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"coder-chats-mcp/jsonscan"
 )
 
-// message is one JSON-RPC message from a client. Ids stay raw: mcp-go passes them through float64.
+// message is one JSON-RPC message from a client. Ids stay raw: mcp-go passes them through float64. What is raw is a slice of the message.
 type message struct {
-	Version string          `json:"jsonrpc"`
-	ID      json.RawMessage `json:"id"`
-	Method  string          `json:"method"`
-	Params  json.RawMessage `json:"params"`
-	Result  json.RawMessage `json:"result"`
-	Error   json.RawMessage `json:"error"`
+	Version string
+	ID      json.RawMessage
+	Method  string
+	Params  json.RawMessage
+	Result  json.RawMessage
+	Error   json.RawMessage
 
 	raw  json.RawMessage
 	meta meta
+	odd  bool // something in the params is of another type than it should be
 }
 
 // meta is what the transport itself reads of the params.
 type meta struct {
-	Meta struct {
-		ProgressToken json.RawMessage        `json:"progressToken"`
-		Version       string                 `json:"io.modelcontextprotocol/protocolVersion"`
-		LogLevel      mcp.LoggingLevel       `json:"io.modelcontextprotocol/logLevel"`
-		Client        mcp.Implementation     `json:"io.modelcontextprotocol/clientInfo"`
-		Capabilities  mcp.ClientCapabilities `json:"io.modelcontextprotocol/clientCapabilities"`
-		TraceParent   string                 `json:"traceparent"`
-		TraceState    string                 `json:"tracestate"`
-	} `json:"_meta"`
-	RequestID json.RawMessage `json:"requestId"`
-	Name      string          `json:"name"`
-	URI       string          `json:"uri"`
+	RequestID json.RawMessage
+	Name      string
+	URI       string
+	Arguments json.RawMessage
+
+	ProgressToken json.RawMessage
+	Version       string // of the protocol; "" in the era that has a handshake
+	LogLevel      mcp.LoggingLevel
+	Client        mcp.Implementation
+	Capabilities  mcp.ClientCapabilities
+	TraceParent   string
+	TraceState    string
 }
 
 // parse reads one message. Its error is a *Error to answer with; the message then holds the id, if it had a usable one.
@@ -45,11 +47,11 @@ func parse(data []byte) (*message, *Error) {
 	if first := bytes.TrimLeft(data, " \t\r\n"); len(first) > 0 && first[0] == '[' {
 		return m, &Error{Code: mcp.INVALID_REQUEST, Message: "batches of messages are not supported: send them one by one"}
 	}
-	if err := json.Unmarshal(data, m); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			return &message{raw: data}, &Error{Code: mcp.PARSE_ERROR, Message: "the message is not valid JSON: " + err.Error()}
-		}
+	if !json.Valid(data) {
+		var nothing any
+		return m, &Error{Code: mcp.PARSE_ERROR, Message: "the message is not valid JSON: " + json.Unmarshal(data, &nothing).Error()}
+	}
+	if !scan(data, m.set) {
 		if !validID(m.ID) {
 			m.ID = nil
 		}
@@ -65,11 +67,85 @@ func parse(data []byte) (*message, *Error) {
 	if m.Method == "" && !m.isResponse() {
 		return m, &Error{Code: mcp.INVALID_REQUEST, Message: "the message has neither a method nor a result or an error"}
 	}
-	if len(m.Params) > 0 {
-		// A member of the wrong type is reported by whoever needs it.
-		_ = json.Unmarshal(m.Params, &m.meta)
-	}
+	// A member of the wrong type is reported by whoever needs it.
+	m.odd = !scan(m.Params, m.meta.set)
 	return m, nil
+}
+
+// scan has set take each member of an object, all of them even if it refuses one, and reports that it took them all. Nothing, or null, is an object
+// without members.
+func scan(object []byte, set func(name string, value []byte) bool) bool {
+	if len(object) == 0 || string(object) == "null" {
+		return true
+	}
+	taken := true
+	err := jsonscan.EachMember(object, func(name, value []byte) error {
+		taken = set(string(name), value) && taken
+		return nil
+	})
+	return err == nil && taken
+}
+
+func (m *message) set(name string, value []byte) bool {
+	switch name {
+	case "jsonrpc":
+		return setText(&m.Version, value)
+	case "id":
+		m.ID = value
+	case "method":
+		return setText(&m.Method, value)
+	case "params":
+		m.Params = value
+	case "result":
+		m.Result = value
+	case "error":
+		m.Error = value
+	}
+	return true
+}
+
+func (p *meta) set(name string, value []byte) bool {
+	switch name {
+	case "_meta":
+		return scan(value, p.setMeta)
+	case "requestId":
+		p.RequestID = value
+	case "name":
+		return setText(&p.Name, value)
+	case "uri":
+		return setText(&p.URI, value)
+	case "arguments":
+		p.Arguments = value
+	}
+	return true
+}
+
+func (p *meta) setMeta(name string, value []byte) bool {
+	switch name {
+	case "progressToken":
+		p.ProgressToken = value
+	case "traceparent":
+		return setText(&p.TraceParent, value)
+	case "tracestate":
+		return setText(&p.TraceState, value)
+	case mcp.MetaKeyProtocolVersion:
+		return setText(&p.Version, value)
+	case mcp.MetaKeyLogLevel:
+		return setText(&p.LogLevel, value)
+	case mcp.MetaKeyClientInfo:
+		return json.Unmarshal(value, &p.Client) == nil
+	case mcp.MetaKeyClientCapabilities:
+		return json.Unmarshal(value, &p.Capabilities) == nil
+	}
+	return true
+}
+
+func setText[T ~string](field *T, value []byte) bool {
+	if plain, ok := jsonscan.Text(value); ok {
+		*field = T(plain)
+		return true
+	}
+	return json.Unmarshal(value, field) == nil
 }
 
 func (m *message) isResponse() bool {
@@ -81,7 +157,7 @@ func (m *message) listens() bool {
 	return m.modern() && m.Method == string(mcp.MethodSubscriptionsListen)
 }
 
-func (m *message) modern() bool { return mcp.IsModernProtocol(m.meta.Meta.Version) }
+func (m *message) modern() bool { return mcp.IsModernProtocol(m.meta.Version) }
 
 // forCore returns the message as mcp-go can read it: a number that float64 can't hold would be a parse error there.
 func (m *message) forCore() json.RawMessage {
@@ -137,12 +213,22 @@ func leadingID(prefix []byte) json.RawMessage {
 
 // encode is json.Marshal without the escapes for HTML, which cost a reader bytes.
 func encode(v any) ([]byte, error) {
+	return encodeBetween("", nil, "", v, "")
+}
+
+// encodeBetween puts JSON that is there already around an encoded value.
+func encodeBetween(head string, id json.RawMessage, middle string, v any, tail string) ([]byte, error) {
 	e := encoders.Get().(*encoder)
 	defer e.free()
+	e.buffer.WriteString(head)
+	e.buffer.Write(id)
+	e.buffer.WriteString(middle)
 	if err := e.json.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.Clone(bytes.TrimSuffix(e.buffer.Bytes(), []byte("\n"))), nil
+	e.buffer.Truncate(e.buffer.Len() - len("\n"))
+	e.buffer.WriteString(tail)
+	return bytes.Clone(e.buffer.Bytes()), nil
 }
 
 // encoder is reused: every message to a client goes through one.
@@ -197,11 +283,7 @@ func encodeRequest(id int64, method string, params any) ([]byte, error) {
 }
 
 func encodeResult(id json.RawMessage, result any) ([]byte, error) {
-	return encode(struct {
-		Version string          `json:"jsonrpc"`
-		ID      json.RawMessage `json:"id"`
-		Result  any             `json:"result"`
-	}{mcp.JSONRPC_VERSION, id, inOnePass(result)})
+	return encodeBetween(`{"jsonrpc":"`+mcp.JSONRPC_VERSION+`","id":`, id, `,"result":`, inOnePass(result), `}`)
 }
 
 // inOnePass makes of the result of a tool what encodes at once. mcp-go's own goes through a map, is copied after that, and escapes every < and >.

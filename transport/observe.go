@@ -29,7 +29,7 @@ func (c *Core) observe(r *request, m *message) (ctx context.Context, end func(Ou
 	}
 	return c.opts.Observe(r.ctx, Request{
 		ID: r.id, Method: m.Method, Name: m.meta.Name, URI: m.meta.URI, Params: m.Params, Session: r.session,
-		TraceParent: m.meta.Meta.TraceParent, TraceState: m.meta.Meta.TraceState,
+		TraceParent: m.meta.TraceParent, TraceState: m.meta.TraceState,
 	})
 }
 

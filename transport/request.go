@@ -17,7 +17,7 @@ type request struct {
 	id       json.RawMessage
 	key      string
 	method   string
-	params   json.RawMessage
+	args     json.RawMessage // of a tool
 	uri      string
 	modern   bool
 	level    mcp.LoggingLevel // modern requests carry their own
@@ -55,10 +55,10 @@ func requestFrom(ctx context.Context) *request {
 	return r
 }
 
-// Params are the params of the request that ctx belongs to, as they came: mcp-go passes numbers through float64.
-func Params(ctx context.Context) json.RawMessage {
+// Arguments are those of the tool call that ctx belongs to, as they came: mcp-go passes numbers through float64.
+func Arguments(ctx context.Context) json.RawMessage {
 	if r := requestFrom(ctx); r != nil {
-		return r.params
+		return r.args
 	}
 	return nil
 }
@@ -67,11 +67,11 @@ func Params(ctx context.Context) json.RawMessage {
 // session, too.
 func (s *Session) begin(ctx context.Context, m *message, out *outbox) (*request, *Error) {
 	r := &request{
-		session: s, id: m.ID, key: idKey(m.ID), method: m.Method, params: m.Params, uri: m.meta.URI,
-		modern: m.modern(), token: m.meta.Meta.ProgressToken, out: out,
+		session: s, id: m.ID, key: idKey(m.ID), method: m.Method, args: m.meta.Arguments, uri: m.meta.URI,
+		modern: m.modern(), token: m.meta.ProgressToken, out: out,
 	}
 	if r.modern {
-		r.level = m.meta.Meta.LogLevel
+		r.level = m.meta.LogLevel
 	}
 	if !validID(r.token) {
 		r.token = nil
@@ -88,7 +88,7 @@ func (s *Session) begin(ctx context.Context, m *message, out *outbox) (*request,
 			"%d requests are running, the most this server takes at once: wait for one to end, or cancel one", len(s.inflight))}
 	}
 	if r.modern && !s.legacy {
-		s.version, s.client, s.caps = m.meta.Meta.Version, m.meta.Meta.Client, m.meta.Meta.Capabilities
+		s.version, s.client, s.caps = m.meta.Version, m.meta.Client, m.meta.Capabilities
 	}
 	if s.inflight == nil {
 		s.inflight = map[string]*request{}
@@ -166,7 +166,7 @@ func (c *Core) guarded(r *request, handle func() answer) (reply answer) {
 	return handle()
 }
 
-// serve runs one request through mcp-go and returns its encoded response.
+// serve runs one request and returns its encoded response.
 func (c *Core) serve(r *request, m *message) []byte {
 	ctx, end := c.observe(r, m)
 	reply := c.guarded(r, func() answer { return c.dispatch(ctx, r, m) })
@@ -175,6 +175,9 @@ func (c *Core) serve(r *request, m *message) []byte {
 }
 
 func (c *Core) dispatch(ctx context.Context, r *request, m *message) answer {
+	if reply, done := c.directly(ctx, r, m); done {
+		return reply
+	}
 	page, refused := c.listResources(ctx, r, m)
 	if refused != nil {
 		return r.refused(refused)
@@ -184,17 +187,41 @@ func (c *Core) dispatch(ctx context.Context, r *request, m *message) answer {
 		if refusal := c.afterwards(r, m); refusal != nil {
 			return r.refused(refusal)
 		}
-		data, err := encodeResult(r.id, page.in(response.Result))
-		if err != nil {
-			c.log.Error("a result does not encode", "method", m.Method, "error", err)
-			return c.failed(r, &Error{Code: mcp.INTERNAL_ERROR, Message: "the server can't express the result in JSON; its log says more"})
-		}
-		return answer{data, Outcome{Result: response.Result}}
+		return c.succeeded(r, page.in(response.Result), response.Result)
 	case mcp.JSONRPCError:
 		return c.failed(r, readable(r, response.Error))
 	default:
 		return c.failed(r, &Error{Code: mcp.INTERNAL_ERROR, Message: "the server has no answer to this request"})
 	}
+}
+
+// directly serves what comes most often without mcp-go, which reads a message four times before it begins: ping and the tools of Options.CallTool, in
+// the era that has a handshake. What is not as the protocol wants it is mcp-go's, which says what is wrong.
+func (c *Core) directly(ctx context.Context, r *request, m *message) (reply answer, done bool) {
+	if m.odd || m.modern() {
+		return answer{}, false
+	}
+	switch {
+	case m.Method == string(mcp.MethodPing):
+		return c.succeeded(r, mcp.EmptyResult{}, mcp.EmptyResult{}), true
+	case m.Method == string(mcp.MethodToolsCall) && c.opts.CallTool != nil:
+		result, err := c.guardTool(ctx, m.meta.Name, func() (*mcp.CallToolResult, error) { return c.opts.CallTool(ctx, m.meta.Name, m.meta.Arguments) })
+		if err != nil {
+			return r.refused(refusal(r, err)), true
+		}
+		return c.succeeded(r, result, result), result != nil
+	}
+	return answer{}, false
+}
+
+// succeeded answers with shown; result is what it was made of.
+func (c *Core) succeeded(r *request, shown, result any) answer {
+	data, err := encodeResult(r.id, shown)
+	if err != nil {
+		c.log.Error("a result does not encode", "method", r.method, "error", err)
+		return c.failed(r, &Error{Code: mcp.INTERNAL_ERROR, Message: "the server can't express the result in JSON; its log says more"})
+	}
+	return answer{data, Outcome{Result: result}}
 }
 
 // afterwards does what mcp-go only acknowledges.

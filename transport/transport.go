@@ -1,7 +1,7 @@
 // Package transport carries MCP over stdio and over streamable HTTP on the core of mcp-go. It knows messages and
 // sessions and nothing of chats.
 //
-// Only (*server.MCPServer).HandleMessage of mcp-go is used. Its own transports and its Send* methods lose, reorder or
+// Of mcp-go, (*server.MCPServer).HandleMessage is used. Its own transports and its Send* methods lose, reorder or
 // misroute notifications under load, and notifications are what this server exists for. What holds here instead:
 //
 //   - One ordered writer per stream: everything a request emits leaves before its response, nothing after it.
@@ -40,6 +40,9 @@ type Options struct {
 	MaxQueued int
 	// ProgressInterval is the least time between two notifications/progress of one request. Default 250 ms.
 	ProgressInterval time.Duration
+	// CallTool, if set, is asked before mcp-go where the protocol has a handshake. It calls a tool with the arguments as they came, nil for none, or
+	// leaves the call to mcp-go by returning nil and nil. Its errors are taken as those of a tool's handler are.
+	CallTool func(ctx context.Context, tool string, arguments json.RawMessage) (*mcp.CallToolResult, error)
 	// ListResources, if set, answers resources/list instead of mcp-go, whose list is the same for every caller and
 	// pages by name. cursor is "" for the first page, next is "" after the last.
 	ListResources func(ctx context.Context, cursor string) (page []mcp.Resource, next string, err error)
