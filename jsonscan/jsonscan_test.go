@@ -84,3 +84,31 @@ func FuzzEachMember(f *testing.F) {
 		require.Equal(t, expected, found)
 	})
 }
+
+func TestValuesAreThoseOfEncodingJSON(t *testing.T) {
+	for _, text := range []string{
+		`{"a" : [1, -2.50e3 ,true,false,null,"x\\\"y\u00fc",[ ],{ }],"b":{"c":{"a":[[[]]]}}, "a2":"ü"}`, ` 7 `, `"x"`, `null`, `[]`, `{}`, `{"a":1,"a":2}`, `["\ud800"]`,
+		``, `{`, `[1,]`, `{"a":1,}`, `{} {}`, `{a:1}`, `01`, "\"\xff\"", `[` + strings.Repeat("[", 20_000),
+	} {
+		sameValue(t, []byte(text))
+	}
+}
+
+func sameValue(t *testing.T, text []byte) {
+	t.Helper()
+	var expected any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	_ = d.Decode(&expected)
+	got, err := jsonscan.Value(text)
+	var nothing any
+	require.Equal(t, json.Unmarshal(text, &nothing), err, "%s", text)
+	if err == nil {
+		require.Equal(t, expected, got, "%s", text)
+	}
+}
+
+func FuzzValue(f *testing.F) {
+	f.Add([]byte(`{"a" : [1, -2.50e3 ,true,false,null,"x\\\"y\u00fc",[ ],{ }],"b":{"c":{"a":[[[]]]}}}`))
+	f.Fuzz(func(t *testing.T, text []byte) { sameValue(t, text) })
+}

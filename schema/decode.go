@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/invopop/jsonschema"
+
+	"coder-chats-mcp/jsonscan"
 )
 
 // maxProblems bounds an Error: a caller that got ten things wrong has lost the thread, not a comma.
@@ -53,6 +55,10 @@ func (a *Arguments[A]) Decode(raw json.RawMessage, o Options) (A, error) {
 	if len(d.problems) > 0 {
 		return args, &Error{Problems: d.problems}
 	}
+	if a.fill(reflect.ValueOf(&args).Elem(), normal) {
+		return args, nil
+	}
+	args = *new(A)
 	body, err := json.Marshal(normal)
 	if err != nil {
 		return args, &Error{Problems: []string{"arguments cannot be encoded: " + err.Error()}}
@@ -67,25 +73,12 @@ func parse(raw json.RawMessage) (any, error) {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return map[string]any{}, nil
 	}
-	value, err := parseJSON(raw)
+	value, err := jsonscan.Value(raw)
 	if err != nil {
 		return nil, fmt.Errorf("arguments are not valid JSON: %w", err)
 	}
 	if value == nil {
 		return map[string]any{}, nil
-	}
-	return value, nil
-}
-
-func parseJSON(raw []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	var value any
-	if err := d.Decode(&value); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one JSON value")
 	}
 	return value, nil
 }
@@ -328,7 +321,7 @@ func fromText(value any) any {
 	if text = strings.TrimSpace(text); !strings.HasPrefix(text, "[") && !strings.HasPrefix(text, "{") {
 		return value
 	}
-	parsed, err := parseJSON([]byte(text))
+	parsed, err := jsonscan.Value([]byte(text))
 	if err != nil {
 		return value
 	}

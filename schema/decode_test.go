@@ -76,6 +76,8 @@ func TestDecodeAccepts(t *testing.T) {
 		`"on":true`:                                                    has(func(e *everything) { e.On = &yes }),
 		`"on":" False "`:                                               has(func(e *everything) { e.On = &no }),
 		`"on":"TRUE"`:                                                  has(func(e *everything) { e.On = &yes }),
+		`"output":[]`:                                                  has(func(e *everything) { e.Output = json.RawMessage(`[]`) }),
+		`"output":[{"a":1.0}],"limit":3`:                               has(func(e *everything) { e.Output, e.Limit = json.RawMessage(`[{"a":1.0}]`), 3 }),
 		`"labels":{"a":"b"}`:                                           has(func(e *everything) { e.Labels = map[string]string{"a": "b"} }),
 		`"labels":"{\"a\":\"b\"}"`:                                     has(func(e *everything) { e.Labels = map[string]string{"a": "b"} }),
 		`"content":[{"type":"text","text":"[not JSON"}]`:               has(func(e *everything) { e.Content = []part{{Type: "text", Text: "[not JSON"}} }),
@@ -195,8 +197,8 @@ func TestDecodeRefusesWhatIsNoObject(t *testing.T) {
 		`{}`:        `missing argument "chat": ` + aChat,
 		`[]`:        `arguments must be a JSON object, got an array of 0`,
 		`"{}"`:      `arguments must be a JSON object, got "{}"`,
-		`{"chat":`:  `arguments are not valid JSON: unexpected EOF`,
-		`{} {}`:     `arguments are not valid JSON: more than one JSON value`,
+		`{"chat":`:  `arguments are not valid JSON: unexpected end of JSON input`,
+		`{} {}`:     `arguments are not valid JSON: invalid character '{' after top-level value`,
 		`{chat: 1}`: `arguments are not valid JSON: invalid character 'c' looking for beginning of object key string`,
 	} {
 		_, err := all.Decode(json.RawMessage(given), schema.Options{})

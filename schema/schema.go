@@ -29,6 +29,7 @@ const (
 type Arguments[A any] struct {
 	checked   *jsonschema.Schema
 	published json.RawMessage
+	fields    map[string][]int // of A, by argument
 }
 
 // For reflects the schema of A, which must be a struct. It panics on a struct that cannot be published: that is a bug of a declaration,
@@ -48,7 +49,7 @@ func arguments[A any](checked *jsonschema.Schema) *Arguments[A] {
 	if err != nil {
 		panic("schema: " + reflect.TypeFor[A]().String() + ": " + err.Error())
 	}
-	return &Arguments[A]{checked: checked, published: published}
+	return &Arguments[A]{checked: checked, published: published, fields: fieldsOf(reflect.TypeFor[A]())}
 }
 
 // Without is the same without some arguments, which are then unknown ones.
