@@ -64,6 +64,7 @@ func setDefault[T comparable](field *T, value T) {
 // Host is one Coder deployment: its address, its connections, and which generation of the API it speaks.
 type Host struct {
 	base    *url.URL // path without a trailing slash
+	url     string   // base
 	http    *http.Client
 	options Options
 
@@ -79,7 +80,7 @@ func NewHost(baseURL string, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{base: base, options: o.withDefaults()}
+	h := &Host{base: base, url: base.String(), options: o.withDefaults()}
 	h.http = &http.Client{Transport: transport(o), CheckRedirect: h.checkRedirect}
 	return h, nil
 }
@@ -164,7 +165,7 @@ func (h *Host) URL() *url.URL {
 
 // ChatURL is the page of a chat, for a person's browser.
 func (h *Host) ChatURL(id uuid.UUID) string {
-	return h.base.JoinPath("agents", id.String()).String()
+	return h.url + "/agents/" + id.String()
 }
 
 // Close closes the connections that are idle.

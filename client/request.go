@@ -140,14 +140,18 @@ func pathOf(prefix string, rest ...string) []string {
 	return append(strings.Split(strings.Trim(prefix, "/"), "/"), rest...)
 }
 
-func (h *Host) address(path []string, query url.Values) *url.URL {
-	escaped := make([]string, len(path))
-	for i, element := range path {
-		escaped[i] = url.PathEscape(element)
+// address is the URL of a path. Its elements are ids and names of our own, none of them a "..".
+func (h *Host) address(path []string, query url.Values) string {
+	var b strings.Builder
+	b.WriteString(h.url)
+	for _, element := range path {
+		b.WriteByte('/')
+		b.WriteString(url.PathEscape(element))
 	}
-	u := h.base.JoinPath(escaped...)
-	u.RawQuery = query.Encode()
-	return u
+	if q := query.Encode(); q != "" {
+		b.WriteString("?" + q)
+	}
+	return b.String()
 }
 
 // errTimeout is the cause of a context whose call ran out of Options.Timeout.
@@ -256,7 +260,7 @@ func (c *Client) request(ctx context.Context, k *call, path []string) (*http.Req
 	if body != nil && body != http.NoBody {
 		body = io.NopCloser(body) // the reader stays the caller's; and net/http can't rewind it to repeat the request
 	}
-	req, err := http.NewRequestWithContext(ctx, k.methodName(), c.host.address(path, k.query).String(), body)
+	req, err := http.NewRequestWithContext(ctx, k.methodName(), c.host.address(path, k.query), body)
 	if err != nil {
 		return nil, &Error{Op: k.op, Kind: KindInvalidArgument, Method: k.methodName(), Message: "The request can't be made.", cause: err}
 	}
@@ -271,20 +275,18 @@ func (c *Client) request(ctx context.Context, k *call, path []string) (*http.Req
 }
 
 func (c *Client) header(k *call) http.Header {
-	h := http.Header{}
+	h := http.Header{"User-Agent": {c.host.options.UserAgent}, "Accept": {"application/json"}}
 	for name, values := range k.header {
 		h[name] = values
 	}
-	h.Set("User-Agent", c.host.options.UserAgent)
-	h.Set("Accept", "application/json")
 	if k.keep != nil {
-		h.Set("Accept", "*/*")
+		h["Accept"] = []string{"*/*"}
 	}
 	if k.in != nil {
-		h.Set("Content-Type", "application/json")
+		h["Content-Type"] = []string{"application/json"}
 	}
 	if c.token != "" {
-		h.Set("Coder-Session-Token", c.token)
+		h["Coder-Session-Token"] = []string{c.token}
 	}
 	return h
 }

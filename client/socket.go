@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,10 +55,9 @@ func (c *Client) handshake(ctx context.Context, k *call, path []string) (*socket
 	ctx, cancel := context.WithTimeoutCause(ctx, c.host.options.HandshakeTimeout, errTimeout)
 	defer cancel()
 	s := &socket{op: k.op, client: c, queue: newFrameQueue(), reading: make(chan struct{}), began: time.Now()}
-	u := c.host.address(path, k.query)
 	header := c.header(k)
 	header.Del("Accept")
-	conn, _, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{
+	conn, _, err := websocket.Dial(ctx, c.host.address(path, k.query), &websocket.DialOptions{
 		HTTPClient: &http.Client{
 			Transport:     &handshakeTransport{c, k},
 			CheckRedirect: c.host.checkRedirect,
@@ -66,7 +66,7 @@ func (c *Client) handshake(ctx context.Context, k *call, path []string) (*socket
 		OnPingReceived: func(context.Context, []byte) bool { s.seen(); return true },
 	})
 	if err != nil {
-		return nil, c.transportError(ctx, k, u.Path, err)
+		return nil, c.transportError(ctx, k, c.host.base.Path+"/"+strings.Join(path, "/"), err)
 	}
 	conn.SetReadLimit(c.host.options.MaxResponse)
 	s.conn = conn

@@ -25,7 +25,7 @@ type request struct {
 	out      *outbox
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	unbind   func() bool // from the end of the session
+	unbind   func() bool // from the end of the session; nil if ctx descends from it
 	silenced atomic.Bool // its client cancelled it
 	answered bool        // guarded by out.mu
 	failure  error       // the Go error behind the response; belongs to the goroutine that handles the request
@@ -96,7 +96,9 @@ func (s *Session) begin(ctx context.Context, m *message, out *outbox) (*request,
 	s.inflight[r.key] = r
 	s.running++
 	r.ctx, r.cancel = context.WithCancelCause(s.core.mcp.WithContext(context.WithValue(ctx, requestKey{}, r), s))
-	r.unbind = context.AfterFunc(s.ctx, func() { r.cancel(context.Cause(s.ctx)) })
+	if ctx != s.ctx {
+		r.unbind = context.AfterFunc(s.ctx, func() { r.cancel(context.Cause(s.ctx)) })
+	}
 	return r, nil
 }
 
@@ -110,7 +112,9 @@ func (r *request) finish(reply []byte) {
 }
 
 func (r *request) release() {
-	r.unbind()
+	if r.unbind != nil {
+		r.unbind()
+	}
 	r.cancel(nil)
 }
 

@@ -285,10 +285,10 @@ func (c Chat) flags() []string {
 // Text is all of the chat, a line for each thing that is there.
 func (c Chat) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Chat %s %s is %s.", c.ID, Inline(c.Title, 200), wordOf(string(c.Status)))
+	b.WriteString("Chat " + c.ID.String() + " " + Inline(c.Title, 200) + " is " + wordOf(string(c.Status)) + ".")
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "\n%s: %s", name, value)
+			b.WriteString("\n" + name + ": " + value)
 		}
 	}
 	line("page", c.URL)

@@ -73,6 +73,9 @@ func Line(text string, most int) string {
 
 // Fit is Cut for a text that takes at most so many bytes both as JSON and quoted, without the frame: line breaks and control characters grow in either.
 func Fit(text string, most int) (string, bool) {
+	if text == "" {
+		return "", true
+	}
 	cut, whole := Cut(text, most)
 	for {
 		encoded, _ := json.Marshal(cut) // strings marshal
