@@ -1,6 +1,8 @@
 package transport_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -8,8 +10,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 	"github.com/stretchr/testify/require"
 
@@ -48,8 +52,32 @@ func (n *notes) add(s string) { n.mu.Lock(); n.list = append(n.list, s); n.mu.Un
 func (n *notes) all() []string { n.mu.Lock(); defer n.mu.Unlock(); return slices.Clone(n.list) }
 
 // TestTranscripts replays testdata/*.txt: lines after > go to the server, lines after < are what it must say, byte for
-// byte; a lone . ends the input.
+// byte; a lone . ends the input. It says the same whether mcp-go calls its tools or Options.CallTool.
 func TestTranscripts(t *testing.T) {
+	t.Run("mcp-go", func(t *testing.T) { replayTranscripts(t, newServer(), transport.Options{}) })
+	m := newServer()
+	var called atomic.Int32
+	t.Run("CallTool", func(t *testing.T) {
+		replayTranscripts(t, m, transport.Options{CallTool: func(ctx context.Context, name string, arguments json.RawMessage) (*mcp.CallToolResult, error) {
+			tool := m.GetTool(name)
+			if tool == nil || name == "ask" { // its questions are mcp-go's to bridge
+				return nil, nil
+			}
+			called.Add(1)
+			q := mcp.CallToolRequest{Params: mcp.CallToolParams{Name: name}}
+			if arguments != nil {
+				if err := json.Unmarshal(arguments, &q.Params.Arguments); err != nil {
+					return nil, err
+				}
+			}
+			return tool.Handler(ctx, q)
+		}})
+	})
+	require.Greater(t, called.Load(), int32(10))
+}
+
+func replayTranscripts(t *testing.T, m *server.MCPServer, o transport.Options) {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
@@ -57,7 +85,8 @@ func TestTranscripts(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			script, err := os.ReadFile(file)
 			require.NoError(t, err)
-			p := connect(t, transport.Options{Hooks: hooksOf(&notes{})})
+			o.Hooks = hooksOf(&notes{})
+			p := serve(t, m, o)
 			var rest []string
 			for line := range strings.Lines(string(script)) {
 				line = strings.TrimSuffix(line, "\n")
