@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -22,7 +24,8 @@ type message struct {
 
 	raw  json.RawMessage
 	meta meta
-	odd  bool // something in the params is of another type than it should be
+	odd  bool   // something in the params is of another type than it should be
+	like string // a member that encoding/json, and with it mcp-go, takes for another, whose name differs in case
 }
 
 // meta is what the transport itself reads of the params.
@@ -57,6 +60,8 @@ func parse(data []byte) (*message, *Error) {
 		}
 		return m, &Error{Code: mcp.INVALID_REQUEST, Message: "the message is not a JSON-RPC request, notification or response"}
 	}
+	// A member of the wrong type is reported by whoever needs it.
+	m.odd = !scan(m.Params, m.setParam)
 	if m.ID != nil && !validID(m.ID) {
 		m.ID = nil
 		return m, &Error{Code: mcp.INVALID_REQUEST, Message: "the id of a message must be a string or a number"}
@@ -67,8 +72,9 @@ func parse(data []byte) (*message, *Error) {
 	if m.Method == "" && !m.isResponse() {
 		return m, &Error{Code: mcp.INVALID_REQUEST, Message: "the message has neither a method nor a result or an error"}
 	}
-	// A member of the wrong type is reported by whoever needs it.
-	m.odd = !scan(m.Params, m.meta.set)
+	if m.like != "" {
+		return m, &Error{Code: mcp.INVALID_REQUEST, Message: fmt.Sprintf("the message has a member %q: the case of names matters", m.like)}
+	}
 	return m, nil
 }
 
@@ -79,8 +85,12 @@ func scan(object []byte, set func(name string, value []byte) bool) bool {
 		return true
 	}
 	taken := true
-	err := jsonscan.EachMember(object, func(name, value []byte) error {
-		taken = set(string(name), value) && taken
+	err := jsonscan.EachMember(object, func(quoted, value []byte) error {
+		name := string(quoted)
+		if strings.Contains(name, `\`) {
+			_ = json.Unmarshal([]byte(`"`+name+`"`), &name)
+		}
+		taken = set(name, value) && taken
 		return nil
 	})
 	return err == nil && taken
@@ -100,24 +110,35 @@ func (m *message) set(name string, value []byte) bool {
 		m.Result = value
 	case "error":
 		m.Error = value
+	default:
+		m.alike(name, "jsonrpc", "id", "method", "params", "result", "error")
 	}
 	return true
 }
 
-func (p *meta) set(name string, value []byte) bool {
+func (m *message) setParam(name string, value []byte) bool {
 	switch name {
 	case "_meta":
-		return scan(value, p.setMeta)
+		return scan(value, m.meta.setMeta)
 	case "requestId":
-		p.RequestID = value
+		m.meta.RequestID = value
 	case "name":
-		return setText(&p.Name, value)
+		return setText(&m.meta.Name, value)
 	case "uri":
-		return setText(&p.URI, value)
+		return setText(&m.meta.URI, value)
 	case "arguments":
-		p.Arguments = value
+		m.meta.Arguments = value
+	default:
+		m.alike(name, "_meta", "requestId", "name", "uri", "arguments")
 	}
 	return true
+}
+
+// alike notes a name that is almost one of ours: what is checked here and what mcp-go reads must not differ.
+func (m *message) alike(name string, ours ...string) {
+	if slices.ContainsFunc(ours, func(own string) bool { return strings.EqualFold(own, name) }) {
+		m.like = name
+	}
 }
 
 func (p *meta) setMeta(name string, value []byte) bool {
