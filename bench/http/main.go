@@ -58,7 +58,7 @@ func run() error {
 		return err
 	}
 	defer end()
-	quiet := transport.Options{Logger: slog.New(slog.DiscardHandler)}
+	quiet := transport.Options{Logger: slog.New(slog.DiscardHandler), CallTool: echo}
 	own := transport.New(trivial(), quiet).HTTPHandler(transport.HTTPOptions{})
 	fmt.Printf("%-28s %8s %10s %10s %10s %10s\n", "", "callers", "p50", "p95", "p99", "calls/s")
 	for _, callers := range []int{1, 16, 64} {
@@ -82,6 +82,13 @@ func trivial() *mcpserver.MCPServer {
 		return mcp.NewToolResultText(q.GetString("text", "")), nil
 	})
 	return s
+}
+
+// echo is the same tool, called as the whole server calls its own.
+func echo(_ context.Context, _ string, arguments json.RawMessage) (*mcp.CallToolResult, error) {
+	var a struct{ Text string }
+	err := json.Unmarshal(arguments, &a)
+	return mcp.NewToolResultText(a.Text), err
 }
 
 func wholeServer(sim *simulator.Instance) (handler http.Handler, chat string, end func(), err error) {
