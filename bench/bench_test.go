@@ -84,23 +84,31 @@ func upstreamProcess(b *testing.B) (url, chat string) {
 // BenchmarkGetChat asks for a chat by the tool and by HTTP in turns; over is the difference of the medians. ping is what the way to the process and
 // back costs alone.
 func BenchmarkGetChat(b *testing.B) {
-	url, chat := upstreamProcess(b)
-	c := start(b, url, nil)
-	var direct, tool, ping rig.Delays
-	for b.Loop() {
-		began := time.Now()
-		get(b, url+"/api/v2/chats/"+chat)
-		between := time.Now()
-		answer := must[rig.Line](b)(c.Wait(must[<-chan rig.Line](b)(c.Call("get_chat", `{"chat":"`+chat+`"}`))))
-		direct, tool = append(direct, between.Sub(began)), append(tool, answer.At.Sub(between))
-		began = time.Now()
-		ping = append(ping, must[rig.Line](b)(c.Request("ping", "{}")).At.Sub(began))
+	for _, era := range []struct{ version, meta string }{
+		{"2025-11-25", ""},
+		{"2026-07-28", `,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}`},
+	} {
+		b.Run(era.version, func(b *testing.B) {
+			url, chat := upstreamProcess(b)
+			c := start(b, url, nil)
+			params := fmt.Sprintf(`{"name":"get_chat","arguments":{"chat":%q},"_meta":{"progressToken":1%s}}`, chat, era.meta)
+			var direct, tool, ping rig.Delays
+			for b.Loop() {
+				began := time.Now()
+				get(b, url+"/api/v2/chats/"+chat)
+				between := time.Now()
+				answer := must[rig.Line](b)(c.Request("tools/call", params))
+				direct, tool = append(direct, between.Sub(began)), append(tool, answer.At.Sub(between))
+				began = time.Now()
+				ping = append(ping, must[rig.Line](b)(c.Request("ping", "{}")).At.Sub(began))
+			}
+			b.ReportMetric(us(direct.Quantile(50)), "http-p50-us")
+			b.ReportMetric(us(tool.Quantile(50)), "tool-p50-us")
+			b.ReportMetric(us(tool.Quantile(50)-direct.Quantile(50)), "over-p50-us")
+			b.ReportMetric(us(ping.Quantile(50)), "ping-p50-us")
+			b.ReportMetric(us(tool.Quantile(99)), "tool-p99-us")
+		})
 	}
-	b.ReportMetric(us(direct.Quantile(50)), "http-p50-us")
-	b.ReportMetric(us(tool.Quantile(50)), "tool-p50-us")
-	b.ReportMetric(us(tool.Quantile(50)-direct.Quantile(50)), "over-p50-us")
-	b.ReportMetric(us(ping.Quantile(50)), "ping-p50-us")
-	b.ReportMetric(us(tool.Quantile(99)), "tool-p99-us")
 }
 
 func get(b *testing.B, url string) {

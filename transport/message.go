@@ -40,6 +40,7 @@ type meta struct {
 	LogLevel      mcp.LoggingLevel
 	Client        mcp.Implementation
 	Capabilities  mcp.ClientCapabilities
+	Capable       bool // there are Capabilities
 	TraceParent   string
 	TraceState    string
 }
@@ -156,7 +157,8 @@ func (p *meta) setMeta(name string, value []byte) bool {
 	case mcp.MetaKeyClientInfo:
 		return json.Unmarshal(value, &p.Client) == nil
 	case mcp.MetaKeyClientCapabilities:
-		return json.Unmarshal(value, &p.Capabilities) == nil
+		p.Capable = string(value) != "null" && json.Unmarshal(value, &p.Capabilities) == nil
+		return p.Capable
 	}
 	return true
 }

@@ -199,23 +199,55 @@ func (c *Core) dispatch(ctx context.Context, r *request, m *message) answer {
 	}
 }
 
-// directly serves what comes most often without mcp-go, which reads a message four times before it begins: ping and the tools of Options.CallTool, in
-// the era that has a handshake. What is not as the protocol wants it is mcp-go's, which says what is wrong.
+// directly serves what comes most often without mcp-go, which reads a message four times before it begins: ping, where the protocol has it, and the
+// tools of Options.CallTool. What is not as the protocol wants it is mcp-go's, which says what is wrong.
 func (c *Core) directly(ctx context.Context, r *request, m *message) (reply answer, done bool) {
-	if m.odd || m.modern() {
+	if m.odd || r.modern && !(m.meta.Capable && mcp.IsValidProtocolVersion(m.meta.Version) && c.signature() != nil) {
 		return answer{}, false
 	}
 	switch {
-	case m.Method == string(mcp.MethodPing):
+	case m.Method == string(mcp.MethodPing) && !r.modern:
 		return c.succeeded(r, mcp.EmptyResult{}, mcp.EmptyResult{}), true
 	case m.Method == string(mcp.MethodToolsCall) && c.opts.CallTool != nil:
 		result, err := c.guardTool(ctx, m.meta.Name, func() (*mcp.CallToolResult, error) { return c.opts.CallTool(ctx, m.meta.Name, m.meta.Arguments) })
-		if err != nil {
+		switch {
+		case err != nil:
 			return r.refused(refusal(r, err)), true
+		case result == nil:
+			return answer{}, false
+		case r.modern:
+			c.sign(result)
 		}
-		return c.succeeded(r, result, result), result != nil
+		return c.succeeded(r, result, result), true
 	}
 	return answer{}, false
+}
+
+// sign adds what protocol 2026-07-28 wants of a result, as mcp-go does.
+func (c *Core) sign(result *mcp.CallToolResult) {
+	if result.ResultType == "" {
+		result.ResultType = mcp.ResultTypeComplete
+	}
+	if meta := result.EnsureResultMeta(); meta.ServerInfo() == nil {
+		meta.SetMetaField(mcp.MetaKeyServerInfo, c.signature())
+	}
+}
+
+// askSignature is how mcp-go names the server in its results; nil if it does not.
+func (c *Core) askSignature() json.RawMessage {
+	question := fmt.Sprintf(`{"jsonrpc":%q,"id":0,"method":%q,"params":{"_meta":{%q:%q,%q:{}}}}`, mcp.JSONRPC_VERSION, mcp.MethodServerDiscover,
+		mcp.MetaKeyProtocolVersion, mcp.LATEST_PROTOCOL_VERSION, mcp.MetaKeyClientCapabilities)
+	response, ok := c.mcp.HandleMessage(context.Background(), json.RawMessage(question)).(mcp.JSONRPCResponse)
+	if !ok {
+		return nil
+	}
+	var signed struct {
+		Meta map[string]json.RawMessage `json:"_meta"`
+	}
+	if data, err := encode(response.Result); err != nil || json.Unmarshal(data, &signed) != nil {
+		return nil
+	}
+	return signed.Meta[mcp.MetaKeyServerInfo]
 }
 
 // succeeded answers with shown; result is what it was made of.

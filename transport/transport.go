@@ -15,6 +15,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,8 +41,8 @@ type Options struct {
 	MaxQueued int
 	// ProgressInterval is the least time between two notifications/progress of one request. Default 250 ms.
 	ProgressInterval time.Duration
-	// CallTool, if set, is asked before mcp-go where the protocol has a handshake. It calls a tool with the arguments as they came, nil for none, or
-	// leaves the call to mcp-go by returning nil and nil. Its errors are taken as those of a tool's handler are.
+	// CallTool, if set, is asked before mcp-go. It calls a tool with the arguments as they came, nil for none, and returns a result that is the caller's
+	// to change, or leaves the call to mcp-go by returning nil and nil. Its errors are taken as those of a tool's handler are.
 	CallTool func(ctx context.Context, tool string, arguments json.RawMessage) (*mcp.CallToolResult, error)
 	// ListResources, if set, answers resources/list instead of mcp-go, whose list is the same for every caller and
 	// pages by name. cursor is "" for the first page, next is "" after the last.
@@ -83,6 +84,8 @@ type Core struct {
 	opts   Options
 	log    *slog.Logger
 	counts counters
+	// signature names the server in results of protocol 2026-07-28.
+	signature func() json.RawMessage
 }
 
 // New returns a Core for m. It adds middleware to m that keeps the Go errors and panics of handlers from the wire, so
@@ -97,6 +100,7 @@ func New(m *server.MCPServer, o Options) *Core {
 	o.MaxQueued = orDefault(o.MaxQueued, 1<<20)
 	o.ProgressInterval = orDefault(o.ProgressInterval, 250*time.Millisecond)
 	c := &Core{mcp: m, opts: o, log: o.Logger}
+	c.signature = sync.OnceValue(c.askSignature)
 	c.guardHandlers()
 	return c
 }
