@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -169,18 +170,29 @@ func BenchmarkPingWhileWaiting(b *testing.B) {
 		b.Run(fmt.Sprintf("waits=%d", waiting), func(b *testing.B) {
 			u := rig.NewUpstream()
 			b.Cleanup(u.Close)
-			c := start(b, u.URL, nil)
+			begun := make(chan string, 10*waiting+100)
+			c := start(b, u.URL, func(m rig.Line) {
+				select {
+				case begun <- string(m.Params):
+				default: // of interest are the first words of each wait
+				}
+			})
 			prompt := u.Begin()
 			var answers []<-chan rig.Line
 			for i := range waiting {
-				arguments := fmt.Sprintf(`{"chat":"%s","after_id":%d,"wait_seconds":120}`, u.Chat, prompt)
-				tool := "stream_chat"
+				call := fmt.Sprintf(`"stream_chat","arguments":{"chat":"%s","after_id":%d,"wait_seconds":120}`, u.Chat, prompt)
 				if i%2 == 1 {
-					tool, arguments = "await_chats", fmt.Sprintf(`{"chats":["%s"],"wait_seconds":120}`, u.Chat)
+					call = fmt.Sprintf(`"await_chats","arguments":{"chats":["%s"],"wait_seconds":120}`, u.Chat)
 				}
-				answers = append(answers, must[<-chan rig.Line](b)(c.Call(tool, arguments)))
+				answers = append(answers, must[<-chan rig.Line](b)(c.Send("tools/call", fmt.Sprintf(`{"name":%s,"_meta":{"progressToken":%d}}`, call, i))))
 			}
-			time.Sleep(time.Second)
+			for waits := map[int]bool{}; len(waits) < waiting; { // each says so
+				var of struct{ ProgressToken int }
+				if err := json.Unmarshal([]byte(<-begun), &of); err != nil {
+					b.Fatal(err)
+				}
+				waits[of.ProgressToken] = true
+			}
 			stop, stopped := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(stopped)

@@ -24,8 +24,9 @@ type message struct {
 
 	raw  json.RawMessage
 	meta meta
-	odd  bool   // something in the params is of another type than it should be
-	like string // a member that encoding/json, and with it mcp-go, takes for another, whose name differs in case
+	odd  bool // something in the params is of another type than it should be
+	// lookalike is the name of a member that encoding/json, and with it mcp-go, takes for one of the protocol's, though its case is another.
+	lookalike string
 }
 
 // meta is what the transport itself reads of the params.
@@ -73,8 +74,8 @@ func parse(data []byte) (*message, *Error) {
 	if m.Method == "" && !m.isResponse() {
 		return m, &Error{Code: mcp.INVALID_REQUEST, Message: "the message has neither a method nor a result or an error"}
 	}
-	if m.like != "" {
-		return m, &Error{Code: mcp.INVALID_REQUEST, Message: fmt.Sprintf("the message has a member %q: the case of names matters", m.like)}
+	if m.lookalike != "" {
+		return m, &Error{Code: mcp.INVALID_REQUEST, Message: fmt.Sprintf("the message has a member %q: the case of names matters", m.lookalike)}
 	}
 	return m, nil
 }
@@ -112,7 +113,7 @@ func (m *message) set(name string, value []byte) bool {
 	case "error":
 		m.Error = value
 	default:
-		m.alike(name, "jsonrpc", "id", "method", "params", "result", "error")
+		m.noteLookalike(name, "jsonrpc", "id", "method", "params", "result", "error")
 	}
 	return true
 }
@@ -130,15 +131,15 @@ func (m *message) setParam(name string, value []byte) bool {
 	case "arguments":
 		m.meta.Arguments = value
 	default:
-		m.alike(name, "_meta", "requestId", "name", "uri", "arguments")
+		m.noteLookalike(name, "_meta", "requestId", "name", "uri", "arguments")
 	}
 	return true
 }
 
-// alike notes a name that is almost one of ours: what is checked here and what mcp-go reads must not differ.
-func (m *message) alike(name string, ours ...string) {
+// noteLookalike notes a name that is almost one of ours: what is checked here and what mcp-go reads must not differ.
+func (m *message) noteLookalike(name string, ours ...string) {
 	if slices.ContainsFunc(ours, func(own string) bool { return strings.EqualFold(own, name) }) {
-		m.like = name
+		m.lookalike = name
 	}
 }
 
